@@ -1,0 +1,91 @@
+"""Files that are whole or absent: written aside, then renamed; and the folder for things that can be made again."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from scripts.errors import InputError
+
+CACHE_VARIABLE = "BRATS_CACHE_DIR"
+
+
+@contextmanager
+def write_aside(target: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside ``target`` that takes its name on success and is removed on failure.
+
+    The temporary name ends as the target's does, so libraries that choose a format by suffix still do.
+
+    Raises:
+        InputError: the folder cannot be made or written to, or the disk is full.
+    """
+    target = Path(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".part-", suffix="-" + target.name, dir=target.parent)
+        os.close(handle)
+    except OSError as error:
+        raise unwritable(target, error) from error
+    aside = Path(name)
+    try:
+        yield aside
+        # mkstemp makes private files; a result is as readable as any file the user creates.
+        os.chmod(aside, 0o666 & ~_umask())
+        os.replace(aside, target)
+    except OSError as error:
+        raise unwritable(target, error) from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_json(target: str | os.PathLike[str], content: Any) -> None:
+    """Write ``content`` as indented JSON, whole or not at all."""
+    with write_aside(target) as aside:
+        aside.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike[str], what: str) -> Any:
+    """Read a JSON file; ``what`` names it in the message.
+
+    Raises:
+        InputError: the file is absent, unreadable or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot read the {what} ({error.strerror}); check the path.") from error
+    except ValueError as error:
+        raise InputError(f"{path}: the {what} is not valid JSON ({error}); mend or remove the file.") from error
+
+
+def unwritable(target: str | os.PathLike[str], error: OSError) -> InputError:
+    """The sentence for a file that could not be written."""
+    return InputError(
+        f"{target}: cannot be written ({error.strerror or error}); free some space or choose a folder you may write to."
+    )
+
+
+def cache_dir() -> Path:
+    """Folder for what can be made again (the phantom, validation results): $BRATS_CACHE_DIR or the platform's own."""
+    if os.environ.get(CACHE_VARIABLE):
+        return Path(os.environ[CACHE_VARIABLE]).expanduser()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "monai-brats"
+
+
+def _umask() -> int:
+    # There is no way to read the mask but to set it.
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,200 @@
+"""Label schemes and tumour regions: the one table that training, evaluation, inference and the labs agree on.
+
+The integer ids of a BraTS label map differ between releases, and a wrong guess trains a network on the wrong tissue
+without any error. Sources: dataset.json of MSD Task01 (release 2.0) for ``msd``; Baid et al. 2021 (arXiv 2107.02314)
+for ``brats2018``, which is used from BraTS 2017 to 2022; the BraTS 2023 and 2024 challenge descriptions for the others.
+
+Regions overlap by definition: ET lies inside TC, TC inside WT. Channels are always in the order TC, WT, ET.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from scripts.errors import InputError
+
+REGIONS = ("TC", "WT", "ET")
+REGION_NAMES = {"TC": "tumour core", "WT": "whole tumour", "ET": "enhancing tumour"}
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """One data set's label ids.
+
+    Attributes:
+        name: the scheme's name, a value of the ``label_scheme`` knob.
+        labels: id to tissue name; 0 is background and not listed.
+        regions: region name to the ids that make it up.
+        fill: region name to the id written for voxels that are in this region and in no smaller one.
+    """
+
+    name: str
+    labels: dict[int, str]
+    regions: dict[str, tuple[int, ...]]
+    fill: dict[str, int]
+
+
+SCHEMES = {
+    scheme.name: scheme
+    for scheme in (
+        Scheme(
+            "msd",
+            {1: "edema", 2: "non-enhancing and necrotic core", 3: "enhancing tumour"},
+            {"TC": (2, 3), "WT": (1, 2, 3), "ET": (3,)},
+            {"WT": 1, "TC": 2, "ET": 3},
+        ),
+        Scheme(
+            "brats2018",
+            {1: "necrotic and non-enhancing core", 2: "edema", 4: "enhancing tumour"},
+            {"TC": (1, 4), "WT": (1, 2, 4), "ET": (4,)},
+            {"WT": 2, "TC": 1, "ET": 4},
+        ),
+        Scheme(
+            "brats2023",
+            {1: "necrotic core", 2: "edema (SNFH)", 3: "enhancing tumour"},
+            {"TC": (1, 3), "WT": (1, 2, 3), "ET": (3,)},
+            {"WT": 2, "TC": 1, "ET": 3},
+        ),
+        Scheme(
+            "brats2024",
+            {1: "non-enhancing core (NETC)", 2: "SNFH", 3: "enhancing tumour", 4: "resection cavity"},
+            # The resection cavity belongs to no region (official BraTS 2024 configuration).
+            {"TC": (1, 3), "WT": (1, 2, 3), "ET": (3,)},
+            {"WT": 2, "TC": 1, "ET": 3},
+        ),
+        Scheme("binary", {1: "whole tumour or lesion"}, {"WT": (1,)}, {"WT": 1}),
+    )
+}
+
+
+def get_scheme(name: str) -> Scheme:
+    """Look a scheme up by name.
+
+    Raises:
+        InputError: there is no scheme of that name.
+    """
+    if name not in SCHEMES:
+        raise InputError(f"label_scheme '{name}' is unknown; choose one of {', '.join(SCHEMES)}.")
+    return SCHEMES[name]
+
+
+def unknown_values(values: Iterable[int], scheme: Scheme) -> list[int]:
+    """Label values that are neither background nor an id of ``scheme``, sorted."""
+    return sorted({int(v) for v in values} - {0} - set(scheme.labels))
+
+
+def labels_to_regions(
+    label: torch.Tensor, scheme: Scheme, regions: Sequence[str] = REGIONS, case: str = "label map"
+) -> torch.Tensor:
+    """Turn label ids into one binary channel a region.
+
+    Args:
+        label: integer ids, shape (..., 1, H, W, D); a leading batch dimension may be there or not.
+        scheme: which ids mean what.
+        regions: channel order of the result.
+        case: named in the error message.
+
+    Returns:
+        float32 of shape (..., len(regions), H, W, D), on the label's device; a MetaTensor stays one (its affine with it).
+
+    Raises:
+        InputError: a value is outside the scheme, or the scheme lacks a region.
+    """
+    unknown = unknown_values(torch.unique(label.round().to(torch.int64)).tolist(), scheme)
+    if unknown:
+        raise InputError(
+            f"{case}: label value {', '.join(map(str, unknown))} is not in scheme '{scheme.name}' "
+            f"(0, {', '.join(map(str, scheme.labels))}); set label_scheme to the data's own or mend the file."
+        )
+    missing = [region for region in regions if region not in scheme.regions]
+    if missing:
+        raise InputError(
+            f"region {', '.join(missing)} does not exist in label_scheme '{scheme.name}' "
+            f"(it has {', '.join(scheme.regions)}); set regions or label_scheme."
+        )
+    channels = []
+    for region in regions:
+        mask = torch.zeros_like(label, dtype=torch.bool)
+        for value in scheme.regions[region]:
+            mask |= label == value
+        channels.append(mask)
+    return torch.cat(channels, dim=label.ndim - 4).to(torch.float32)
+
+
+def regions_to_labels(masks: torch.Tensor, scheme: Scheme, regions: Sequence[str] = REGIONS) -> torch.Tensor:
+    """Turn binary region channels into the scheme's ids, with ET inside TC inside WT enforced.
+
+    A voxel predicted as a smaller region counts as part of the larger ones as well: writing WT, then TC, then ET over
+    each other gives nested regions from any input.
+
+    Args:
+        masks: boolean or 0/1 channels, shape (len(regions), H, W, D).
+        scheme: which id a region's own part is written as.
+        regions: the channel order of ``masks``.
+
+    Returns:
+        uint8 of shape (1, H, W, D).
+    """
+    label = torch.zeros_like(masks[:1], dtype=torch.uint8)
+    for region in ("WT", "TC", "ET"):
+        if region in regions:
+            label[masks[regions.index(region)][None] > 0] = scheme.fill[region]
+    return label
+
+
+def detect_scheme(values: Iterable[int], declared: dict[int, str] | None = None) -> str:
+    """Name the scheme that label values and, where there is one, a dataset.json's own label table speak for.
+
+    Args:
+        values: every label value seen in the data set.
+        declared: id to tissue name from dataset.json's ``labels``, or None.
+
+    Returns:
+        The scheme's name.
+
+    Raises:
+        InputError: nothing fits, several fit, or the declaration contradicts the values.
+    """
+    seen = {int(v) for v in values} - {0}
+    if declared:
+        name = _declared_scheme(declared)
+        unknown = unknown_values(seen, SCHEMES[name])
+        if unknown:
+            raise InputError(
+                f"dataset.json declares the label ids of scheme '{name}', but the label files hold "
+                f"{', '.join(map(str, unknown))}; correct dataset.json or pass --label_scheme."
+            )
+        return name
+    if seen == {1}:
+        return "binary"
+    if 4 in seen and 3 not in seen:
+        return "brats2018"
+    if {3, 4} <= seen:
+        return "brats2024"
+    raise InputError(
+        f"label values {sorted(seen)} fit more than one scheme (msd, brats2018, brats2023), and no dataset.json says "
+        "which; pass --label_scheme with the data set's own."
+    )
+
+
+def _declared_scheme(declared: dict[int, str]) -> str:
+    """The scheme whose table a dataset.json's ``labels`` describes, by the tissue it gives to each id."""
+    names = {int(k): str(v).lower().replace("oedema", "edema") for k, v in declared.items() if int(k) != 0}
+    enhancing = [k for k, v in names.items() if v.startswith(("enhancing", "et")) or "gd-enhancing" in v]
+    edema = [k for k, v in names.items() if "edema" in v or "snfh" in v]
+    fits = {
+        (3, 1): "msd",
+        (4, 2): "brats2018",
+        (3, 2): "brats2024" if 4 in names else "brats2023",
+    }
+    if len(names) == 1:
+        return "binary"
+    if len(enhancing) == 1 and len(edema) == 1 and (enhancing[0], edema[0]) in fits:
+        return fits[enhancing[0], edema[0]]
+    raise InputError(
+        f"dataset.json declares labels {names}, which fit no known scheme ({', '.join(SCHEMES)}); "
+        "pass --label_scheme with the data set's own."
+    )
