@@ -1,0 +1,187 @@
+"""What a training leaves in ``models/``, and how evaluation and inference take it up again.
+
+``model.pt`` is the plain state dict of the best epoch, as the Model Zoo wants it. ``model.json`` beside it tells how it
+was made: the recipe (network, preprocessing, spacing), the split, the epoch, its scores, the versions. Evaluation takes
+the split from there, so the test part is the one that this very model never saw; inference takes network and
+preprocessing from there, so it cannot be run with other ones than it was trained with.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.bundle import ConfigParser
+from torch import nn
+
+from scripts.errors import InputError
+from scripts.files import read_json, write_aside, write_json
+from scripts.runs import merged_config, run_dir, versions
+
+logger = logging.getLogger(__name__)
+
+MODEL_FILE = "model.pt"
+LAST_FILE = "model_last.pt"
+ABOUT_FILE = "model.json"
+
+
+class BestModel:
+    """Evaluator handler: saves the weights and their description whenever validation is the best so far.
+
+    Args:
+        network: the network, wrapped for distributed training or not; its unwrapped weights are saved.
+        ckpt_dir: folder for ``model.pt`` and ``model.json``.
+        datalist: the split that this training uses.
+        run_dir: the run's folder, for later reports.
+    """
+
+    def __init__(self, network: nn.Module, ckpt_dir: str, datalist: Mapping[str, Any], run_dir: str) -> None:
+        self.network = network
+        self.folder = Path(ckpt_dir)
+        self.about = {
+            "label_scheme": datalist["label_scheme"],
+            "run_dir": str(Path(run_dir).resolve()),
+            "versions": versions(),
+            "datalist": dict(datalist),
+            "recipe": merged_config(),
+        }
+
+    def attach(self, engine: Engine) -> None:
+        """Register at the end of each validation."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Save if this validation set a new best."""
+        state = engine.state
+        if state.best_metric_epoch != state.epoch:
+            return
+        metrics = {name: float(value) for name, value in state.metrics.items()}
+        with write_aside(self.folder / MODEL_FILE) as aside:
+            torch.save(unwrapped(self.network).state_dict(), aside)
+        write_json(self.folder / ABOUT_FILE, {"epoch": state.epoch, "metrics": metrics, **self.about})
+
+
+class LastState:
+    """Trainer handler: saves network, optimiser and schedule after every epoch, in one file."""
+
+    def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, lr_scheduler: Any, ckpt_dir: str) -> None:
+        self.parts = {"optimizer": optimizer, "lr_scheduler": lr_scheduler}
+        self.network = network
+        self.file = Path(ckpt_dir) / LAST_FILE
+
+    def attach(self, engine: Engine) -> None:
+        """Register at the end of each epoch."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Save the state after ``engine.state.epoch`` epochs."""
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        state |= {"model": unwrapped(self.network).state_dict(), "epoch": engine.state.epoch}
+        with write_aside(self.file) as aside:
+            torch.save(state, aside)
+
+
+class LoadWeights:
+    """Evaluator handler: loads trained weights into the network before the first case.
+
+    Args:
+        network: the network to fill.
+        file: ``model.pt``, or any checkpoint with a ``model`` entry.
+    """
+
+    def __init__(self, network: nn.Module, file: str) -> None:
+        self.network = network
+        self.file = file
+
+    def attach(self, engine: Engine) -> None:
+        """Register at the start of the run."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Load."""
+        load_weights(self.network, self.file)
+
+
+def load_weights(network: nn.Module, file: str | os.PathLike[str]) -> None:
+    """Load a checkpoint into ``network``; nothing is changed unless everything fits.
+
+    Raises:
+        InputError: there is no such file, it is no checkpoint, or its weights are another network's.
+    """
+    file = Path(file)
+    if not file.is_file():
+        raise InputError(
+            f"{file}: there is no trained model; run configs/train.json first, or point ckpt_dir at the folder of one."
+        )
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise InputError(f"{file}: is not a readable PyTorch checkpoint; train again or restore the file.") from error
+    state = state.get("model", state) if isinstance(state, Mapping) else {}
+    wanted = unwrapped(network).state_dict()
+    misfits = [key for key in wanted if key not in state or state[key].shape != wanted[key].shape]
+    surplus = [key for key in state if key not in wanted]
+    if misfits or surplus:
+        raise InputError(
+            f"{file}: holds the weights of another network ({len(misfits)} of {len(wanted)} tensors are absent or of "
+            f"another shape, {len(surplus)} are unknown, first '{(misfits + surplus)[0]}'); add the "
+            "configs/network/*.json that it was trained with to --config_file, or point ckpt_dir elsewhere."
+        )
+    unwrapped(network).load_state_dict(state)
+    logger.info("loaded %s", file)
+
+
+def unwrapped(network: nn.Module) -> nn.Module:
+    """The network inside a distributed wrapper, or itself, so that saved names carry no ``module.`` prefix."""
+    return network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
+
+
+def trained(ckpt_dir: str, entry: str) -> Any:
+    """One entry of ``model.json``, such as ``datalist``, ``label_scheme`` or ``run_dir``.
+
+    Raises:
+        InputError: no training has finished in ``ckpt_dir``, or its ``model.json`` lacks the entry.
+    """
+    file = Path(ckpt_dir) / ABOUT_FILE
+    if not file.is_file():
+        raise InputError(
+            f"{file}: there is no trained model; run configs/train.json first, or point ckpt_dir at the folder of one."
+        )
+    about = read_json(file, "description of the trained model")
+    if entry not in about:
+        raise InputError(f"{file}: has no entry '{entry}'; train again to write it anew.")
+    return about[entry]
+
+
+def from_recipe(ckpt_dir: str, bundle_root: str, section: str) -> Any:
+    """Instantiate a section of the recipe that the model in ``ckpt_dir`` was trained with.
+
+    Before any training this is the recipe in configs/train.json, so the network can be checked and exported.
+
+    Args:
+        ckpt_dir: folder of ``model.json``.
+        bundle_root: folder of ``configs/``.
+        section: id inside the config, with ``::`` between levels.
+    """
+    parser = ConfigParser()
+    if (Path(ckpt_dir) / ABOUT_FILE).is_file():
+        parser.read_config(trained(ckpt_dir, "recipe"))
+    else:
+        parser.read_config(str(Path(bundle_root) / "configs" / "train.json"))
+    return parser.get_parsed_content(section)
+
+
+def trained_scheme(ckpt_dir: str, label_scheme: str) -> str:
+    """The scheme to write labels in: ``label_scheme`` itself, or the training's where it says ``trained``."""
+    return trained(ckpt_dir, "label_scheme") if label_scheme == "trained" else label_scheme
+
+
+def evaluation_dir(ckpt_dir: str, output_dir: str, run_name: str | None) -> str:
+    """Run folder of an evaluation, absolute: the training's own, so that one report tells it all, or a named one."""
+    return run_dir(output_dir, run_name) if run_name else str(trained(ckpt_dir, "run_dir"))

@@ -1,0 +1,83 @@
+"""One process per device: joining the group that torchrun starts, and leaving it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+
+from scripts.errors import InputError
+
+BACKENDS = ("none", "auto", "nccl", "gloo")
+
+
+def start(backend: str) -> int:
+    """Join the process group, unless ``backend`` is ``none``.
+
+    Args:
+        backend: ``none`` for a single process; ``auto`` takes nccl where there is a GPU and gloo elsewhere.
+
+    Returns:
+        This process's rank.
+
+    Raises:
+        InputError: the backend is unknown, or torchrun has not set the environment it needs.
+    """
+    if backend not in BACKENDS:
+        raise InputError(f"backend '{backend}' is unknown; choose one of {', '.join(BACKENDS)}.")
+    if backend == "none" or dist.is_initialized():
+        return rank()
+    if "RANK" not in os.environ:
+        raise InputError(
+            "multi_gpu_train.json needs one process per device, but the variable RANK is not set; "
+            "start it with torchrun --nproc_per_node=N -m monai.bundle run ..."
+        )
+    if backend == "auto":
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local_device())
+    dist.init_process_group(backend)
+    return rank()
+
+
+def stop() -> None:
+    """Leave the process group, if there is one."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    """This process's global rank; 0 without a process group."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Number of processes; 1 without a process group."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def local_device() -> torch.device:
+    """The GPU that torchrun's LOCAL_RANK names on this machine, or the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device("cpu")
+
+
+def wrap(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+    """``network`` on ``device``, with gradients averaged over the processes."""
+    return torch.nn.parallel.DistributedDataParallel(
+        network.to(device), device_ids=[device.index] if device.type == "cuda" else None
+    )
+
+
+@contextmanager
+def rank_zero_first() -> Iterator[None]:
+    """Let rank 0 run the block alone, then the others: they find what it has downloaded, generated or cached."""
+    if dist.is_initialized() and rank() > 0:
+        dist.barrier()
+    yield
+    if dist.is_initialized() and rank() == 0:
+        dist.barrier()

@@ -1,0 +1,164 @@
+"""The folder of one run, and the refusal of overrides that nothing would read."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+import logging
+import platform
+import shlex
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigWorkflow
+from monai.bundle.properties import InferProperties, TrainProperties
+from monai.bundle.utils import ID_REF_KEY
+from monai.utils import set_determinism
+
+from scripts import distributed
+from scripts.errors import InputError, install_excepthook
+from scripts.files import read_json, unwritable, write_aside, write_json
+
+logger = logging.getLogger(__name__)
+
+PACKAGES = ("monai", "torch", "numpy", "nibabel", "pytorch-ignite", "scipy", "nilearn", "matplotlib", "tensorboard")
+# Read by MONAI itself, never by a reference inside the config: tracking settings and the ids of its entry points.
+READ_BY_MONAI = {
+    "_meta_", "_desc_", "imports", "initialize", "run", "finalize", "network_def",
+    "tracking_uri", "experiment_name", "run_name", "save_execute_config", "is_not_rank0",
+}  # fmt: skip
+
+
+def run_dir(output_dir: str, run_name: str | None) -> str:
+    """Folder of this run, absolute: ``output_dir/run_name``; without a name the start time gives one."""
+    return str(Path(output_dir).resolve() / (run_name or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")))
+
+
+def check(bundle_root: str) -> dict[str, Any]:
+    """First step of every workflow: show bad input as one sentence, and refuse unknown overrides.
+
+    Returns:
+        The merged config.
+
+    Raises:
+        InputError: an override names nothing.
+    """
+    install_excepthook()
+    config = merged_config()
+    refuse_unknown_items(config, shipped_items(Path(bundle_root) / "configs"))
+    return config
+
+
+def begin(run_dir: str, bundle_root: str, seed: int, deterministic: bool) -> None:
+    """First step of a training or evaluation: :func:`check`, seed, and open the run folder (on rank 0).
+
+    The folder gets the merged config, the exact command, the versions and a log file. Each process draws its own random
+    augmentation, so the seed is offset by the rank.
+
+    Args:
+        run_dir: the folder, made if absent.
+        bundle_root: folder of ``configs/``.
+        seed: of all random generators.
+        deterministic: also ask PyTorch and cuDNN for reproducible kernels, at some cost in speed.
+
+    Raises:
+        InputError: an override names nothing, or the folder cannot be written.
+    """
+    config = check(bundle_root)
+    set_determinism(seed=seed + distributed.rank())
+    # set_determinism also pins the cuDNN kernels, which only a run that asked for it should pay for.
+    torch.backends.cudnn.deterministic = deterministic
+    torch.backends.cudnn.benchmark = not deterministic
+    if distributed.rank() > 0:
+        logging.getLogger().setLevel(logging.WARNING)
+        return
+    folder = Path(run_dir)
+    write_json(folder / "config.json", config)
+    write_json(folder / "versions.json", versions())
+    with write_aside(folder / "command.txt") as aside:
+        aside.write_text(command() + "\n", encoding="utf-8")
+    _log_to(folder / "log.txt")
+    logger.info("run folder: %s", folder)
+
+
+def merged_config() -> dict[str, Any]:
+    """The config of the running workflow as MONAI merged it: files, overrides, macros.
+
+    MONAI hands an expression no reference to its parser, and the command line alone does not tell what a Python caller
+    overrode; the workflow that is evaluating the expression is on the call stack.
+    """
+    for frame in inspect.stack():
+        owner = frame.frame.f_locals.get("self")
+        if isinstance(owner, ConfigWorkflow):
+            return {key: value for key, value in owner.parser.get().items() if key != "_meta_"}
+    raise RuntimeError("merged_config() was called outside of a MONAI bundle workflow.")
+
+
+def shipped_items(configs: Path) -> set[str]:
+    """Names of the top-level items of the bundle's own configs; an override file may leave one without a reader."""
+    names = (name for file in configs.rglob("*.json") for name in read_json(file, "config"))
+    return {name.lstrip("+").split("::")[0] for name in names}
+
+
+def refuse_unknown_items(config: Mapping[str, Any], shipped: set[str]) -> None:
+    """Refuse top-level items that nothing reads, which is what a misspelt override becomes.
+
+    Args:
+        config: the merged config.
+        shipped: names that are known whether or not this config reads them.
+
+    Raises:
+        InputError: naming the item and the nearest known name.
+    """
+    text = json.dumps(config, default=str)
+    properties = {p["id"].split("::")[0] for p in (*TrainProperties.values(), *InferProperties.values())}
+    known = READ_BY_MONAI | properties | shipped | {key for key in config if _is_referenced(key, text)}
+    for key in config:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(known & set(config)))}."
+            raise InputError(f"override '{key}' is read by nothing in this config; {hint}")
+
+
+def _is_referenced(key: str, text: str) -> bool:
+    """Whether ``@key`` occurs in the config's text as a whole name."""
+    start = 0
+    while (at := text.find(ID_REF_KEY + key, start)) >= 0:
+        start = at + len(key) + 1
+        if not (text[start : start + 1].isalnum() or text[start : start + 1] == "_"):
+            return True
+    return False
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, the platform and the packages that a result depends on."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def command() -> str:
+    """The command line that started this process, as it can be typed again."""
+    if sys.argv and sys.argv[0].endswith(("monai/bundle/__main__.py", "monai\\bundle\\__main__.py")):
+        return shlex.join(["python", "-m", "monai.bundle", *sys.argv[1:]])
+    return shlex.join(["python", *sys.argv])
+
+
+def _log_to(path: Path) -> None:
+    """Send everything logged from now on to ``path`` as well."""
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise unwritable(path, error) from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
