@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from ignite.engine import Engine, Events
 from monai.handlers import ValidationHandler
 
 from scripts import distributed
+from scripts.errors import InputError
 from scripts.files import unwritable
 
 logger = logging.getLogger(__name__)
@@ -30,6 +32,27 @@ class LastEpochValidation(ValidationHandler):
         epoch = engine.state.epoch
         if epoch == engine.state.max_epochs and epoch % self.interval != 0:
             self(engine)
+
+
+class StopOnNan:
+    """Trainer handler: stops when the loss is no longer a number, before such weights reach a checkpoint."""
+
+    def attach(self, engine: Engine) -> None:
+        """Register at the end of each epoch, where the mean tells of any bad step and costs no synchronisation."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Check the epoch's mean loss.
+
+        Raises:
+            InputError: it is nan or infinite.
+        """
+        loss = float(engine.state.metrics["train_loss"])
+        if not math.isfinite(loss):
+            raise InputError(
+                f"the training loss became {loss} in epoch {engine.state.epoch}; lower learning_rate or use "
+                "precision fp32, and start again."
+            )
 
 
 class EpochLog:
