@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
+from monai.data import DistributedSampler
 
 from scripts.errors import InputError
 
@@ -71,6 +72,27 @@ def wrap(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
     return torch.nn.parallel.DistributedDataParallel(
         network.to(device), device_ids=[device.index] if device.type == "cuda" else None
     )
+
+
+def sampler(dataset: Sized, part: str, shuffle: bool) -> DistributedSampler:
+    """Deal the cases of ``dataset`` out to the processes.
+
+    Training cases are repeated until every process has as many; other cases never are, so each is scored once.
+
+    Args:
+        dataset: the cases.
+        part: ``training``, ``validation`` or ``test``.
+        shuffle: draw a new order every epoch.
+
+    Raises:
+        InputError: there are fewer cases than processes.
+    """
+    if len(dataset) < world_size():
+        raise InputError(
+            f"{len(dataset)} {part} cases cannot be dealt out to {world_size()} processes; start at most "
+            f"{len(dataset)} processes, or raise that part's share in split_ratios."
+        )
+    return DistributedSampler(dataset, even_divisible=part == "training", shuffle=shuffle)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ class SaveLabelMaps:
         output_dir: folder of the label volumes.
         label_scheme: ids to write.
         regions: channel order of the prediction, (R, H, W, D) masks on the input's grid.
-        probabilities: also write ``<case>_prob.nii.gz``, float32 (H, W, D, R), from the batch entry ``prob``.
+        probabilities: also write ``<case>_prob.nii.gz``, float32 (H, W, D, R), from the entry ``prob`` of the output.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class SaveLabelMaps:
             source = image_files(self.cases[item["case"]])[0]
             save_volume(labels.cpu().numpy(), source, label_file(self.folder, item["case"]))
             if self.probabilities:
-                channels_last = item["prob"].as_tensor().movedim(0, -1).to(torch.float32)
+                channels_last = output["prob"].as_tensor().movedim(0, -1).to(torch.float32)
                 save_volume(channels_last.cpu().numpy(), source, self.folder / f"{item['case']}_prob.nii.gz")
             logger.info("%d/%d  %s", engine.state.iteration, engine.state.epoch_length, item["case"])
 
