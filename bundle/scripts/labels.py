@@ -98,7 +98,7 @@ def labels_to_regions(
         case: named in the error message.
 
     Returns:
-        float32 of shape (..., len(regions), H, W, D), on the label's device; a MetaTensor stays one (its affine with it).
+        float32 of shape (..., len(regions), H, W, D), on the label's device; a MetaTensor keeps its affine.
 
     Raises:
         InputError: a value is outside the scheme, or the scheme lacks a region.
@@ -145,18 +145,19 @@ def regions_to_labels(masks: torch.Tensor, scheme: Scheme, regions: Sequence[str
     return label
 
 
-def detect_scheme(values: Iterable[int], declared: dict[int, str] | None = None) -> str:
-    """Name the scheme that label values and, where there is one, a dataset.json's own label table speak for.
+def detect_scheme(values: Iterable[int], declared: dict[int, str] | None = None, naming: str | None = None) -> str:
+    """Name the scheme that label values speak for, and a dataset.json's own label table or the files' names if any.
 
     Args:
         values: every label value seen in the data set.
         declared: id to tissue name from dataset.json's ``labels``, or None.
+        naming: the release whose file names the cases have: ``brats2018``, ``brats2023``, ``brats-ped``, or None.
 
     Returns:
         The scheme's name.
 
     Raises:
-        InputError: nothing fits, several fit, or the declaration contradicts the values.
+        InputError: nothing fits, several fit, or declaration or names contradict the values.
     """
     seen = {int(v) for v in values} - {0}
     if declared:
@@ -170,13 +171,31 @@ def detect_scheme(values: Iterable[int], declared: dict[int, str] | None = None)
         return name
     if seen == {1}:
         return "binary"
-    if 4 in seen and 3 not in seen:
+    if naming == "brats-ped":
+        raise InputError(
+            "the file names are those of BraTS-PED, whose label ids changed between releases (2024: 1 enhancing, "
+            "4 edema) and are in no scheme here; convert the labels and pass --label_scheme with what they then are."
+        )
+    if naming == "brats2018":
+        unknown = unknown_values(seen, SCHEMES[naming])
+        if unknown:
+            raise InputError(
+                f"the file names are those of BraTS up to 2022 (scheme 'brats2018'), but the label files hold "
+                f"{', '.join(map(str, unknown))}; pass --label_scheme with the data set's own."
+            )
+        return naming
+    if naming == "brats2023" and seen <= {1, 2, 3}:
+        return naming
+    # 1, 2 and 4 under the names of 2023 may be older ids in renamed files, or post-treatment cases without enhancement.
+    if 4 in seen and 3 not in seen and naming is None:
         return "brats2018"
     if {3, 4} <= seen:
         return "brats2024"
+    fits = [scheme.name for scheme in SCHEMES.values() if not unknown_values(seen, scheme)]
     raise InputError(
-        f"label values {sorted(seen)} fit more than one scheme (msd, brats2018, brats2023), and no dataset.json says "
-        "which; pass --label_scheme with the data set's own."
+        f"label values {sorted(seen)} fit {'more than one' if fits else 'no'} scheme"
+        f"{' (' + ', '.join(fits) + ')' if fits else ''}, and nothing says which; "
+        "pass --label_scheme with the data set's own."
     )
 
 

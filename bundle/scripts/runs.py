@@ -28,6 +28,7 @@ from scripts.files import read_json, unwritable, write_aside, write_json
 logger = logging.getLogger(__name__)
 
 PACKAGES = ("monai", "torch", "numpy", "nibabel", "pytorch-ignite", "scipy", "nilearn", "matplotlib", "tensorboard")
+LOG_HANDLER = "run folder"
 # Read by MONAI itself, never by a reference inside the config: tracking settings and the ids of its entry points.
 READ_BY_MONAI = {
     "_meta_", "_desc_", "imports", "initialize", "run", "finalize", "network_def",
@@ -83,7 +84,7 @@ def begin(run_dir: str, bundle_root: str, seed: int, deterministic: bool) -> Non
     write_json(folder / "versions.json", versions())
     with write_aside(folder / "command.txt") as aside:
         aside.write_text(command() + "\n", encoding="utf-8")
-    _log_to(folder / "log.txt")
+    open_log(folder / "log.txt")
     logger.info("run folder: %s", folder)
 
 
@@ -154,11 +155,23 @@ def command() -> str:
     return shlex.join(["python", *sys.argv])
 
 
-def _log_to(path: Path) -> None:
-    """Send everything logged from now on to ``path`` as well."""
+def open_log(path: Path) -> None:
+    """Send everything logged from now on to ``path`` as well, until :func:`close_log`."""
+    close_log()
     try:
         handler = logging.FileHandler(path, encoding="utf-8")
     except OSError as error:
         raise unwritable(path, error) from error
+    handler.name = LOG_HANDLER
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
+    # A caller from Python may have no logging set up, which means warnings only; the run's own log is complete.
+    logging.getLogger("scripts").setLevel(logging.INFO)
+
+
+def close_log() -> None:
+    """Close the run's log file, so that the next run of this Python process does not write into it."""
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if handler.name == LOG_HANDLER]:
+        root.removeHandler(handler)
+        handler.close()

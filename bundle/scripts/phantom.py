@@ -1,0 +1,233 @@
+"""The phantom: a SYNTHETIC brain-tumour data set for machines that have no BraTS, made on first use.
+
+The result is an ordinary Decathlon folder, so every reader path is the real one. Figures measured on it mean nothing
+clinically. Command: ``python -m scripts.phantom --output DIR``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from scripts.errors import InputError, one_sentence
+from scripts.files import cache_dir, unwritable
+from scripts.phantom_anatomy import BRAIN_BOX_MM, Grid, load_templates, make_anatomy, random_place
+from scripts.phantom_contrast import make_image
+from scripts.phantom_lesions import draw_lesions, plan_lesions
+
+logger = logging.getLogger(__name__)
+
+WORD = "phantom"
+# Part of the cache folder's name: raise it whenever the voxels change.
+VERSION = 1
+SEED = 0
+CASES = 24
+UNLABELLED = 2
+SHAPE = (80, 96, 80)
+SPACING_MM = 2.0
+# One case at 240 x 240 x 155 takes about 1 GB while it is made.
+MAX_WORKERS = 4
+
+
+def make_case(index: int, seed: int, grid: Grid) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+    """One patient, which depends on the seed and its index alone.
+
+    Returns:
+        The image, int16 (H, W, D, 4) in the order FLAIR, T1w, T1gd, T2w, and the label map, uint8 (H, W, D).
+    """
+    plan, body, shape, scan = (np.random.default_rng([seed, index, part]) for part in range(4))
+    lesions = plan_lesions(plan, index)
+    place = random_place(body, grid)
+    anatomy = make_anatomy(body, place, [lesion.push for lesion in lesions], grid)
+    label = draw_lesions(shape, lesions, anatomy, grid)
+    return make_image(scan, anatomy, label, grid), label
+
+
+def generate(
+    target: str | os.PathLike[str],
+    cases: int = CASES,
+    unlabelled: int = UNLABELLED,
+    shape: tuple[int, int, int] = SHAPE,
+    spacing_mm: float = SPACING_MM,
+    seed: int = SEED,
+    progress: bool = True,
+) -> Path:
+    """Make a phantom set; the folder appears under its name when it is whole, and not at all if anything fails.
+
+    Args:
+        target: the folder to make; it must not exist, or be empty.
+        cases: number of labelled cases (imagesTr, labelsTr).
+        unlabelled: number of cases without a label (imagesTs).
+        shape: voxels of a volume, (H, W, D).
+        spacing_mm: edge of a voxel.
+        seed: another seed, other patients.
+        progress: show a bar on stderr.
+
+    Raises:
+        InputError: an argument is out of range, the target is not empty, or it cannot be written.
+    """
+    target = Path(target)
+    _check(target, cases, unlabelled, shape, spacing_mm, seed)
+    grid = Grid((int(shape[0]), int(shape[1]), int(shape[2])), float(spacing_mm))
+    aside = target.with_name(f".part-{target.name}-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        aside.mkdir(parents=True)
+        for folder in ("imagesTr", "labelsTr", "imagesTs"):
+            (aside / folder).mkdir()
+        _write_cases(aside, cases, unlabelled, grid, seed, progress)
+        description = _dataset_json(cases, unlabelled, grid, seed)
+        (aside / "dataset.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        if target.is_dir():
+            # An empty folder can be in the way of a rename on Windows; a full one stops here.
+            target.rmdir()
+        aside.rename(target)
+    except OSError as error:
+        raise unwritable(target, error) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return target
+
+
+def default_dir() -> Path:
+    """Where the default set lies once it has been made."""
+    return cache_dir() / f"phantom-{VERSION}-seed{SEED}"
+
+
+def resolve(dataset_dir: str | os.PathLike[str]) -> Path:
+    """The folder that a ``dataset_dir`` knob means: the word ``phantom`` is the default set, made on first use."""
+    if os.fspath(dataset_dir) != WORD:
+        return Path(dataset_dir)
+    return make_once(default_dir(), generate)
+
+
+def make_once(target: Path, make: Callable[[Path], Path]) -> Path:
+    """Return the set at ``target``, made by ``make`` if it is not there yet.
+
+    Two processes that start at once may both make it; the first to finish gives it its name and the other's is thrown
+    away, the same voxels either way.
+    """
+    if not (target / "dataset.json").is_file():
+        logger.info("making the phantom, a synthetic data set, in %s", target)
+        try:
+            make(target)
+        except InputError:
+            if not (target / "dataset.json").is_file():
+                raise
+    return target
+
+
+def _write_cases(root: Path, cases: int, unlabelled: int, grid: Grid, seed: int, progress: bool) -> None:
+    """Write every volume under ``root``. Threads serve: numpy, scipy.ndimage and zlib let go of the interpreter."""
+    # Loaded before there are threads, so that they share the one copy.
+    load_templates()
+    workers = min(os.cpu_count() or 1, MAX_WORKERS)
+    with ThreadPoolExecutor(workers) as pool:
+        jobs = [pool.submit(_write_case, root, index, index < cases, grid, seed) for index in range(cases + unlabelled)]
+        try:
+            for job in tqdm(as_completed(jobs), "phantom (synthetic)", len(jobs), unit="case", disable=not progress):
+                job.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _write_case(root: Path, index: int, labelled: bool, grid: Grid, seed: int) -> None:
+    image, label = make_case(index, seed, grid)
+    name = _file_name(index)
+    _save(image, grid, root / ("imagesTr" if labelled else "imagesTs") / name)
+    if labelled:
+        _save(label, grid, root / "labelsTr" / name)
+
+
+def _save(volume: NDArray[np.generic], grid: Grid, path: Path) -> None:
+    """Write NIfTI; nibabel packs .nii.gz at gzip level 1: quick, and the zeros around the brain pack anyway."""
+    image = nib.Nifti1Image(volume, grid.affine)
+    # Some readers look at one of the two affines only.
+    image.set_sform(grid.affine, "scanner")
+    image.set_qform(grid.affine, "scanner")
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)
+
+
+def _file_name(index: int) -> str:
+    return f"PHANTOM_{index + 1:03d}.nii.gz"
+
+
+def _dataset_json(cases: int, unlabelled: int, grid: Grid, seed: int) -> dict[str, object]:
+    """The description in the Decathlon's own form, with its label ids (scheme ``msd``)."""
+    return {
+        "name": "PHANTOM (SYNTHETIC)",
+        "description": "SYNTHETIC brain tumours drawn into warped MNI152 templates; no patient, no clinical meaning",
+        "reference": "MNI152 2009a templates, Fonov et al. 2011, as carried by nilearn",
+        "licence": "see data_license.txt",
+        "release": f"{VERSION} (seed {seed}, {'x'.join(map(str, grid.shape))} at {grid.spacing_mm:g} mm)",
+        "tensorImageSize": "4D",
+        "modality": {"0": "FLAIR", "1": "T1w", "2": "T1gd", "3": "T2w"},
+        "labels": {"0": "background", "1": "edema", "2": "non-enhancing tumor", "3": "enhancing tumour"},
+        "numTraining": cases,
+        "numTest": unlabelled,
+        "training": [
+            {"image": f"./imagesTr/{_file_name(index)}", "label": f"./labelsTr/{_file_name(index)}"}
+            for index in range(cases)
+        ],
+        "test": [f"./imagesTs/{_file_name(index)}" for index in range(cases, cases + unlabelled)],
+    }
+
+
+def _check(
+    target: Path, cases: int, unlabelled: int, shape: tuple[int, int, int], spacing_mm: float, seed: int
+) -> None:
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target}: is a file where a folder is wanted; choose another --output.")
+    if target.is_dir() and any(target.iterdir()):
+        raise InputError(f"{target}: exists and is not empty; choose another --output or remove it.")
+    if cases < 1 or unlabelled < 0 or seed < 0:
+        raise InputError(
+            f"cases={cases}, unlabelled={unlabelled}, seed={seed}: at least 1, 0 and 0 are wanted; correct the flags."
+        )
+    if not 0.5 <= spacing_mm <= 8:
+        raise InputError(f"spacing_mm={spacing_mm}: between 0.5 and 8 mm is wanted; correct --spacing_mm.")
+    small = [axis for axis in range(3) if shape[axis] * spacing_mm < BRAIN_BOX_MM[axis]]
+    if small:
+        wanted = " x ".join(str(int(np.ceil(box / spacing_mm))) for box in BRAIN_BOX_MM)
+        raise InputError(
+            f"shape={'x'.join(map(str, shape))} at {spacing_mm:g} mm is too small for a head; "
+            f"at least {wanted} voxels are wanted: raise --shape or --spacing_mm."
+        )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """``python -m scripts.phantom``: make a set of any size."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.phantom", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--output", required=True, help="folder to make; it must not exist, or be empty")
+    parser.add_argument("--cases", type=int, default=CASES, help="labelled cases (default %(default)s)")
+    parser.add_argument("--unlabelled", type=int, default=UNLABELLED, help="cases without label (default %(default)s)")
+    parser.add_argument("--shape", type=int, nargs=3, default=SHAPE, help="voxels of a volume, such as 240 240 155")
+    parser.add_argument("--spacing_mm", type=float, default=SPACING_MM, help="voxel edge (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=SEED, help="another seed, other patients (default %(default)s)")
+    options = parser.parse_args(argv)
+
+    def run() -> int:
+        shape = tuple(options.shape)
+        made = generate(options.output, options.cases, options.unlabelled, shape, options.spacing_mm, options.seed)
+        print(f"{options.cases} labelled and {options.unlabelled} unlabelled SYNTHETIC cases in {made}")
+        return 0
+
+    return one_sentence(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

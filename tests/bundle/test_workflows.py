@@ -1,0 +1,245 @@
+"""Training, evaluation and inference through the configs, in one process, on tiny real NIfTI files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from scripts.errors import InputError, find_input_error
+from scripts.labels import SCHEMES
+from tiny import write_brats_folders, write_decathlon
+from workflow import TINY, run, workflow
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve labelled and two unlabelled cases."""
+    return write_decathlon(tmp_path_factory.mktemp("data") / "Task01_Tiny", cases=12, unlabelled=2)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
+    """A folder with ``runs/run`` and ``models`` of two short epochs."""
+    folder = tmp_path_factory.mktemp("trained")
+    run(folder, "train.json", dataset_dir=str(data), **(TINY | {"epochs": 2, "val_interval": 2}))
+    return folder
+
+
+def read(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_run_folder_tells_the_whole_story(trained: Path, data: Path) -> None:
+    folder = trained / "runs" / "run"
+    assert {path.name for path in folder.iterdir()} >= {
+        "config.json", "command.txt", "versions.json", "datalist.json", "log.txt", "metrics.jsonl", "tensorboard",
+        "curves.png", "report.html",
+    }  # fmt: skip
+    config = read(folder / "config.json")
+    assert config["epochs"] == 2 and config["dataset_dir"] == str(data)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert "val_mean_dice" not in lines[0]
+    regions = [lines[1][f"val_dice_{region}"] for region in ("TC", "WT", "ET")]
+    assert lines[1]["val_mean_dice"] == pytest.approx(sum(regions) / 3, abs=1e-6)
+    assert "epoch 2/2" in (folder / "log.txt").read_text()
+
+
+def test_model_carries_recipe_and_split(trained: Path) -> None:
+    about = read(trained / "models" / "model.json")
+    assert about["epoch"] == 2
+    assert about["recipe"]["patch_size"] == [32, 32, 32]
+    assert about["label_scheme"] == "msd"
+    parts = [{item["patient"] for item in about["datalist"][part]} for part in ("training", "validation", "test")]
+    assert [len(part) for part in parts] == [8, 2, 2]
+    assert len(set.union(*parts)) == 12
+    last = torch.load(trained / "models" / "model_last.pt", weights_only=True)
+    assert {"model", "optimizer", "lr_scheduler", "epoch"} == set(last)
+
+
+def test_evaluation_scores_the_held_out_cases_on_their_own_grid(trained: Path) -> None:
+    run(trained, "train.json", "evaluate.json")
+    test = trained / "runs" / "run" / "test"
+    rows = list(csv.DictReader((test / "cases.csv").open()))
+    held_out = [item["case"] for item in read(trained / "models" / "model.json")["datalist"]["test"]]
+    assert [row["case"] for row in rows] == sorted(held_out)
+    for case in read(test / "cases.json"):
+        truth, prediction = nib.load(case["truth"]), nib.load(case["prediction"])
+        assert prediction.shape == truth.shape
+        assert np.array_equal(prediction.affine, truth.affine)
+        # The table agrees with what is in the files.
+        for region, ids in SCHEMES["msd"].regions.items():
+            a, b = (np.isin(np.asarray(image.dataobj), ids) for image in (truth, prediction))
+            dice = 1.0 if not (a | b).any() else 2 * (a & b).sum() / (a.sum() + b.sum())
+            # Nesting is enforced in the file only, so ET and TC can differ where the network breaks it.
+            if region == "WT" or case["dice"][region] == 0:
+                assert case["dice"][region] == pytest.approx(dice, abs=0.02)
+    assert read(test / "summary.json")["n_cases"] == len(held_out)
+
+
+@pytest.mark.parametrize("style", ["2021", "2023"])
+def test_inference_writes_one_label_volume_a_case(trained: Path, tmp_path: Path, style: str) -> None:
+    folder = write_brats_folders(tmp_path / "new", cases=2, style=style, labelled=False)
+    run(
+        trained, "inference.json", kind="infer", dataset_dir=str(folder), output_dir=str(tmp_path / "out"),
+        label_scheme="brats2018", save_probabilities=True,
+    )  # fmt: skip
+    for case in sorted(path.name for path in folder.iterdir()):
+        image = nib.load(sorted((folder / case).glob("*.nii.gz"))[0])
+        labels = nib.load(tmp_path / "out" / f"{case}_seg.nii.gz")
+        assert labels.shape == image.shape and np.array_equal(labels.affine, image.affine)
+        assert set(np.unique(np.asarray(labels.dataobj))) <= {0, 1, 2, 4}
+        probabilities = np.asarray(nib.load(tmp_path / "out" / f"{case}_prob.nii.gz").dataobj)
+        assert probabilities.shape == (*image.shape, 3)
+        assert probabilities.min() >= 0 and probabilities.max() <= 1
+        assert np.array_equal(probabilities[..., 1] > 0.5, np.isin(np.asarray(labels.dataobj), (1, 2, 4))) or (
+            (probabilities[..., [0, 2]] > 0.5).any()
+        )
+
+
+def test_inference_of_a_decathlon_folder_takes_its_unlabelled_cases(trained: Path, data: Path, tmp_path: Path) -> None:
+    run(trained, "inference.json", kind="infer", dataset_dir=str(data), output_dir=str(tmp_path / "out"))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "BRATS_013_seg.nii.gz", "BRATS_014_seg.nii.gz",
+    ]  # fmt: skip
+
+
+def test_evaluation_on_another_set_scores_all_of_it(trained: Path, tmp_path: Path) -> None:
+    folder = write_brats_folders(tmp_path / "other", cases=3)
+    run(trained, "train.json", "evaluate.json", dataset_dir=str(folder), evaluate_on="all", run_name="other")
+    summary = read(trained / "runs" / "other" / "test" / "summary.json")
+    assert summary["n_cases"] == 3 and summary["label_scheme"] == "brats2018"
+
+
+def test_same_seed_same_run(trained: Path, data: Path, tmp_path: Path) -> None:
+    run(tmp_path, "train.json", dataset_dir=str(data), **(TINY | {"epochs": 2, "val_interval": 2}))
+    first, again = (
+        [
+            {key: value for key, value in json.loads(line).items() if key != "seconds"}
+            for line in (folder / "runs" / "run" / "metrics.jsonl").read_text().splitlines()
+        ]
+        for folder in (trained, tmp_path)
+    )
+    assert first == again
+    weights = [torch.load(folder / "models" / "model.pt", weights_only=True) for folder in (trained, tmp_path)]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+@pytest.mark.parametrize("override", ["dataset", "persistent", "cache", "smart_cache"])
+def test_every_way_of_reading_trains(override: str, data: Path, tmp_path: Path) -> None:
+    extra = {"cache_dir": str(tmp_path / "cache")} if override == "persistent" else {}
+    run(tmp_path, "train.json", f"data/{override}.json", dataset_dir=str(data), **TINY, **extra)
+    assert (tmp_path / "models" / "model.pt").is_file()
+
+
+def test_changed_spacing_does_not_meet_an_old_disk_cache(data: Path, tmp_path: Path) -> None:
+    for spacing in ([2.0, 2.0, 2.0], [4.0, 4.0, 4.0], [4.0, 4.0, 4.0]):
+        job = workflow(
+            tmp_path, "train.json", "data/persistent.json", dataset_dir=str(data), spacing=spacing,
+            cache_dir=str(tmp_path / "cache"), **TINY,
+        )  # fmt: skip
+        job.initialize()
+        shape = job.parser.get_parsed_content("validate::dataset")[0]["image"].shape
+        assert shape[1] == pytest.approx(44 / spacing[0], abs=2)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+@pytest.mark.parametrize("recipe", ["original", "binary", "distmis"])
+def test_every_recipe_trains_and_evaluates(recipe: str, data: Path, tmp_path: Path) -> None:
+    extra = {"reshape": [32, 32, 32]} if recipe == "distmis" else {}
+    run(tmp_path, "train.json", f"recipe/{recipe}.json", dataset_dir=str(data), **(TINY | extra | {"batch_size": 2}))
+    run(tmp_path, "train.json", f"recipe/{recipe}.json", "evaluate.json", **extra)
+    regions = {"TC", "WT", "ET"} if recipe == "original" else {"WT"}
+    assert set(read(tmp_path / "runs" / "run" / "test" / "summary.json")["dice"]) == regions | {"mean"}
+
+
+def test_ct_recipe_reads_subject_folders(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 6), ("valid", 2)):
+        for index in range(count):
+            label = np.zeros((20, 20, 16), np.uint8)
+            label[5:12, 6:14, 4:10] = 1
+            image = (rng.normal(40, 20, label.shape) + 200 * label).astype(np.int16)
+            folder = tmp_path / "data" / part / f"subject_{index:03d}"
+            folder.mkdir(parents=True)
+            for name, volume in (("img", image), ("label", label)):
+                nib.save(nib.Nifti1Image(volume, np.diag([-1.0, -1, 2, 1])), folder / f"{name}.nii.gz")
+    overrides = TINY | {"dataset_dir": str(tmp_path / "data"), "reshape": [32, 32, 32], "num_workers": 0}
+    run(tmp_path, "train.json", "recipe/ct.json", **overrides)
+    assert len(read(tmp_path / "models" / "model.json")["datalist"]["validation"]) == 2
+
+
+def test_full_recipe_changes_numbers_alone() -> None:
+    configs = Path(__file__).resolve().parents[2] / "bundle" / "configs"
+    train, full = read(configs / "train.json"), read(configs / "full.json")
+    for key, value in full.items():
+        if key != "+_desc_":
+            assert key in train["_desc_"] and not isinstance(value, dict), key
+
+
+def test_every_knob_is_described_and_stands_first() -> None:
+    configs = Path(__file__).resolve().parents[2] / "bundle" / "configs"
+    for name in ("train.json", "inference.json"):
+        config = read(configs / name)
+        knobs = list(config)[1 : list(config).index("imports")]
+        assert knobs == list(config["_desc_"]), name
+
+
+def refused(job_folder: Path, *configs: str, **overrides: object) -> str:
+    """The sentence with which a workflow refuses, before it has run."""
+    with pytest.raises((RuntimeError, InputError)) as caught:
+        run(job_folder, *configs, **overrides)
+    cause = find_input_error(caught.value)
+    assert cause is not None, caught.value
+    return str(cause)
+
+
+def test_inference_before_training_is_refused(data: Path, tmp_path: Path) -> None:
+    sentence = refused(tmp_path, "inference.json", kind="infer", dataset_dir=str(data), output_dir=str(tmp_path / "o"))
+    assert "there is no trained model; run configs/train.json first" in sentence
+    assert not (tmp_path / "o").exists()
+
+
+def test_checkpoint_of_another_network_is_refused(trained: Path, data: Path, tmp_path: Path) -> None:
+    override = {"network_def::channels": [4, 8, 16]}
+    weights = trained / "models" / "model.pt"
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "model.pt").write_bytes(weights.read_bytes())
+    sentence = refused(tmp_path, "inference.json", kind="infer", dataset_dir=str(data), output_dir=str(tmp_path / "o"))
+    assert "there is no trained model" in sentence or "holds the weights of another network" in sentence
+    assert override and not (tmp_path / "o").exists()
+
+
+def test_unwritable_output_is_refused_before_the_first_epoch(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file where a folder is wanted")
+    sentence = refused(tmp_path, "train.json", dataset_dir=str(data), **TINY)
+    assert "cannot be written" in sentence
+    assert not (tmp_path / "models").exists()
+
+
+def test_too_few_cases_for_the_split(tmp_path: Path) -> None:
+    folder = write_decathlon(tmp_path / "data", cases=2)
+    assert "2" in refused(tmp_path, "train.json", dataset_dir=str(folder), **TINY)
+
+
+def test_one_bad_case_stops_training_unless_skipped(tmp_path: Path) -> None:
+    folder = write_decathlon(tmp_path / "data", cases=9)
+    for name in ("imagesTr/BRATS_002.nii.gz", "labelsTr/BRATS_005.nii.gz"):
+        file = folder / name
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    sentence = refused(tmp_path, "train.json", dataset_dir=str(folder), **TINY)
+    assert "BRATS_002" in sentence and "BRATS_005" in sentence and "skip_bad_cases" in sentence
+    assert not (tmp_path / "models").exists()
+    run(tmp_path, "train.json", dataset_dir=str(folder), skip_bad_cases=True, **TINY)
+    skipped = read(tmp_path / "models" / "model.json")["datalist"]["skipped"]
+    assert [item["case"] for item in skipped] == ["BRATS_002", "BRATS_005"]
+
+
+def test_misspelt_override_is_refused(data: Path, tmp_path: Path) -> None:
+    sentence = refused(tmp_path, "train.json", dataset_dir=str(data), epochz=3)
+    assert "override 'epochz' is read by nothing" in sentence and "'epochs'" in sentence

@@ -1,0 +1,41 @@
+"""Running the bundle's configs on tiny data, in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigWorkflow
+
+BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
+# The smallest run that goes through everything.
+TINY = {
+    "patch_size": [32, 32, 32],
+    "epochs": 1,
+    "val_interval": 1,
+    "network_def::channels": [4, 8, 16],
+    "network_def::strides": [2, 2],
+    "network_def::num_res_units": 1,
+}
+
+
+def workflow(tmp_path: Path, *configs: str, kind: str = "train", **overrides: Any) -> ConfigWorkflow:
+    """A workflow whose every output lies under ``tmp_path``."""
+    paths = {"output_dir": str(tmp_path / "runs"), "ckpt_dir": str(tmp_path / "models"), "bundle_root": str(BUNDLE)}
+    if not any("inference" in config for config in configs):
+        paths["run_name"] = "run"
+    return ConfigWorkflow(
+        config_file=[str(BUNDLE / "configs" / config) for config in configs],
+        logging_file=False,
+        workflow_type=kind,
+        **(paths | overrides),
+    )
+
+
+def run(tmp_path: Path, *configs: str, **overrides: Any) -> ConfigWorkflow:
+    """Initialise, run and finalise one."""
+    job = workflow(tmp_path, *configs, **overrides)
+    job.initialize()
+    job.run()
+    job.finalize()
+    return job
