@@ -124,11 +124,28 @@ def labels_to_regions(
     return torch.cat(channels, dim=label.ndim - 4).to(torch.float32)
 
 
-def regions_to_labels(masks: torch.Tensor, scheme: Scheme, regions: Sequence[str] = REGIONS) -> torch.Tensor:
-    """Turn binary region channels into the scheme's ids, with ET inside TC inside WT enforced.
+def nest_regions(masks: torch.Tensor, regions: Sequence[str] = REGIONS) -> torch.Tensor:
+    """Make ET lie inside TC and TC inside WT: a voxel of a smaller region counts as part of the larger ones as well.
 
-    A voxel predicted as a smaller region counts as part of the larger ones as well: writing WT, then TC, then ET over
-    each other gives nested regions from any input.
+    Args:
+        masks: boolean or 0/1 channels, shape (len(regions), H, W, D).
+        regions: the channel order of ``masks``.
+
+    Returns:
+        The nested masks, of the same shape, type and class.
+    """
+    nested = masks.clone()
+    inside = torch.zeros_like(masks[0])
+    for region in ("ET", "TC", "WT"):
+        if region in regions:
+            channel = regions.index(region)
+            inside = torch.maximum(inside, masks[channel])
+            nested[channel] = inside
+    return nested
+
+
+def regions_to_labels(masks: torch.Tensor, scheme: Scheme, regions: Sequence[str] = REGIONS) -> torch.Tensor:
+    """Turn binary region channels into the scheme's ids; the regions read back from them are :func:`nest_regions`.
 
     Args:
         masks: boolean or 0/1 channels, shape (len(regions), H, W, D).
