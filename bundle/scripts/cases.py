@@ -150,14 +150,18 @@ def table(found: Survey) -> str:
         cases_with.update(fact.label_counts.keys())
     for value in sorted(voxels):
         tissue = scheme.labels.get(value, "not in the scheme") if value else "background"
-        lines.append(f"  {value:>5}  {tissue:<32}{voxels[value]:>14,} voxels in {cases_with[value]} cases")
-    lines.append(f"problems     {len(found.problems) or 'none'}")
-    lines += [f"  {name}: {problem}" for name, problem in found.problems.items()]
+        lines.append(f"  {value:>5}  {tissue:<32}{voxels[value]:>14,} voxels in {_cases(cases_with[value])}")
+    # The sentence that refuses or skips them says what is wrong with each.
+    lines.append(f"problems     {f'in {_cases(len(found.problems))}' if found.problems else 'none'}")
     return "\n".join(lines)
 
 
 def _tally(values: Iterable[str]) -> str:
-    return ", ".join(f"{value} ({count} cases)" for value, count in Counter(values).most_common())
+    return ", ".join(f"{value} ({_cases(count)})" for value, count in Counter(values).most_common())
+
+
+def _cases(count: int) -> str:
+    return f"{count} case{'' if count == 1 else 's'}"
 
 
 def main(argv: list[str] | None = None) -> int:

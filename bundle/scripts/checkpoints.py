@@ -178,8 +178,13 @@ def from_recipe(ckpt_dir: str, bundle_root: str, section: str) -> Any:
 
 
 def trained_scheme(ckpt_dir: str, label_scheme: str) -> str:
-    """The scheme to write labels in: ``label_scheme`` itself, or the training's where it says ``trained``."""
-    return trained(ckpt_dir, "label_scheme") if label_scheme == "trained" else label_scheme
+    """The scheme to write labels in: ``label_scheme`` itself, or the training's where it says ``trained``.
+
+    Before any training there is nothing to write; Decathlon's scheme stands in, so that the config can be checked.
+    """
+    if label_scheme != "trained":
+        return label_scheme
+    return trained(ckpt_dir, "label_scheme") if (Path(ckpt_dir) / ABOUT_FILE).is_file() else "msd"
 
 
 def evaluation_dir(ckpt_dir: str, output_dir: str, run_name: str | None) -> str:

@@ -79,6 +79,10 @@ def load_datalist(path: str | os.PathLike[str]) -> dict[str, Any]:
         for entry in content[part]:
             if not isinstance(entry, dict) or not {"case", "patient", "image", "label"} <= set(entry):
                 raise InputError(f"{path}: {part} entry {entry} lacks case, patient, image or label; correct it.")
+            if not isinstance(entry["image"], str | list):
+                raise InputError(
+                    f"{path}: case {entry['case']} has image {entry['image']}, no path or list; correct it."
+                )
             if entry["case"] in names:
                 raise InputError(f"{path}: case {entry['case']} is listed twice in {part}; remove one.")
             names.add(entry["case"])

@@ -27,12 +27,15 @@ from scripts.slices import CONVENTION, EDGES, PLANES, CaseVolumes, brain_box, lo
 
 BLACK, WHITE = "#000000", "#FFFFFF"
 ORANGE, SKY_BLUE, YELLOW, BLUE, PURPLE = "#E69F00", "#56B4E9", "#F0E442", "#0072B2", "#CC79A7"
+OUTSIDE_IN = (YELLOW, SKY_BLUE, PURPLE, ORANGE)
 REGION_COLOURS = {"TC": ORANGE, "WT": BLUE, "ET": PURPLE}
 DPI = 110
 COLUMN_INCHES = 2.75
 OVERLAY_OPACITY = 0.55
+# 0.5 is the border between two voxels, 1 the centre of the inner one.
+INSIDE = 0.85
 # Display range of a modality, in percent of its brain voxels: a few bright vessels must not darken the rest.
-WINDOW_PERCENT = (0.5, 99.8)
+WINDOW_PERCENT = (0.5, 99.5)
 
 
 def plot_curves(metrics: Sequence[Mapping[str, Any]], target: Path) -> None:
@@ -118,7 +121,7 @@ def plot_case(
     figure = Figure(
         figsize=(COLUMN_INCHES * len(columns), rows_inches + 1.2), layout="constrained", facecolor=BLACK, dpi=DPI
     )
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.05, wspace=0, hspace=0)
     axes = figure.subplots(len(PLANES), len(columns), squeeze=False, height_ratios=rows_mm)
     for row, plane in zip(axes, PLANES, strict=True):
         for axis, (name, kind) in zip(row, columns, strict=True):
@@ -163,9 +166,9 @@ def _plot_slice(
     across = PLANES[plane]
     box = tuple(slice(None) if axis_index == across else part for axis_index, part in enumerate(box))
     background = plane_slice(volume[box], plane, index)
-    step_x, step_y = (step for axis_index, step in enumerate(case.spacing_mm) if axis_index != across)
     # Drawn in mm, so that voxels longer along one axis do not squeeze the brain.
-    extent = (0.0, background.shape[1] * step_x, background.shape[0] * step_y, 0.0)
+    steps_mm = tuple(step for axis_index, step in enumerate(case.spacing_mm) if axis_index != across)
+    extent = (0.0, background.shape[1] * steps_mm[0], background.shape[0] * steps_mm[1], 0.0)
     brain = volume[volume > 0]
     low, high = np.percentile(brain, WINDOW_PERCENT) if brain.size else (0, 1)
     axis.imshow(background, cmap="gray", vmin=low, vmax=high, extent=extent, interpolation="bilinear")
@@ -178,29 +181,28 @@ def _plot_slice(
             tint[labels == value] = to_rgba(colour, OVERLAY_OPACITY)
         axis.imshow(tint, extent=extent, interpolation="nearest")
         if truth is not None:
-            _outline(axis, np.isin(truth, scheme.regions["WT"]), extent, WHITE, 1.0)
+            _outline(axis, np.isin(truth, scheme.regions["WT"]), steps_mm, WHITE, 1.0)
     elif truth is not None:
-        for value, colour in colours.items():
-            _outline(axis, truth == value, extent, colour, 1.6)
+        # From the outside in. Edema is outlined with all that it encloses: its inner border is the line of the core.
+        for value in sorted(colours, key=lambda value: OUTSIDE_IN.index(colours[value])):
+            mask = truth == value
+            if colours[value] == SKY_BLUE and mask.any():
+                mask = np.isin(truth, scheme.regions["WT"])
+            _outline(axis, mask, steps_mm, colours[value], 1.4)
     axis.set(xticks=[], yticks=[], aspect="equal")
     axis.spines[:].set_visible(False)
     for letter, x, y in zip(EDGES[plane], (0.02, 0.98, 0.5, 0.5), (0.5, 0.5, 0.98, 0.02), strict=True):
         axis.text(x, y, letter, color="0.7", fontsize=8, ha="center", va="center", transform=axis.transAxes)
 
 
-def _outline(
-    axis: Axes, mask: np.ndarray, extent: tuple[float, float, float, float], colour: str, width: float
-) -> None:
-    """Line around a mask; contour() wants both an inside and an outside."""
+def _outline(axis: Axes, mask: np.ndarray, steps_mm: tuple[float, float], colour: str, width: float) -> None:
+    """Line just inside the border of a mask (rows, columns), so that neighbouring tissues keep a line each."""
+    # contour() warns where there is no border to draw.
     if mask.any() and not mask.all():
-        # contour() counts rows upwards from the extent's third value, imshow() downwards to it.
-        left, right, bottom, top = extent
-        step_x, step_y = right / mask.shape[1], bottom / mask.shape[0]
-        x = left + step_x * (np.arange(mask.shape[1]) + 0.5)
-        y = top + step_y * (np.arange(mask.shape[0]) + 0.5)
-        lines = axis.contour(x, y, mask, levels=[0.5], colors=[colour], linewidths=width)
+        x, y = (step * (np.arange(count) + 0.5) for step, count in zip(steps_mm, mask.T.shape, strict=True))
+        lines = axis.contour(x, y, mask, levels=[INSIDE], colors=[colour], linewidths=width)
         # A dark rim keeps a light line visible on bright tissue.
-        lines.set(path_effects=[withStroke(linewidth=width + 1.2, foreground=BLACK)])
+        lines.set(path_effects=[withStroke(linewidth=width + 1, foreground=BLACK)])
 
 
 def _add_legend(figure: Figure, scheme: Scheme, with_truth: bool) -> None:

@@ -31,7 +31,8 @@ th, td { padding: .28rem .8rem; text-align: right; border-bottom: 1px solid var(
 thead th { font-weight: 600; border-bottom: 2px solid var(--line); vertical-align: bottom; }
 th, .numbers td { white-space: nowrap; }
 thead th { white-space: normal; }
-th:first-child, .words th, .words td { text-align: left; vertical-align: top; }
+th:first-child, .words th, .words td { text-align: left; }
+.words td, .words tbody th { vertical-align: top; }
 .words td { overflow-wrap: anywhere; }
 tbody th { font-weight: 500; }
 pre { background: var(--tint); padding: .7rem .9rem; white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem;
@@ -44,7 +45,7 @@ figcaption { color: var(--soft); font-size: .88rem; margin-top: .4rem; max-width
   body { padding: 0; font-size: 10.5pt; max-width: none; }
   figure, pre, tr { break-inside: avoid; }
   h2 { break-after: avoid; }
-  img { max-height: 22cm; }
+  img { max-height: 15cm; width: auto; }
   .wide { overflow: visible; }
   th, td { padding: .12rem .4rem; }
   table { font-size: 8.5pt; }
@@ -118,7 +119,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "
     )
     below = f"<caption>{escape(caption)}</caption>" if caption else ""
     kind = "words" if words else "numbers"
-    return f'<div class="wide"><table class="{kind}">{below}<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
+    filled = f"{below}<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>"
+    return f'<div class="wide"><table class="{kind}">{filled}</table></div>'
 
 
 def picture(file: Path, alternative: str, caption: str) -> str:

@@ -16,12 +16,13 @@ from scripts.labels import Scheme
 
 # Plane to the axis of a (H, W, D) volume that it is cut across.
 PLANES = {"axial": 2, "coronal": 1, "sagittal": 0}
-# What lies at the left, right, top and bottom edge of a plane's slice: Right, Left, Anterior, Posterior, Superior, Inferior.
+# What lies at the left, right, top and bottom edge of a slice: Right, Left, Anterior, Posterior, Superior, Inferior.
 EDGES = {"axial": "RLAP", "coronal": "RLSI", "sagittal": "APSI"}
 CONVENTION = "Radiological display: the patient's right is on the left of axial and coronal slices."
 # Enhancement shows in T1gd, edema in FLAIR; other modalities stand in only where these are not there.
 BACKGROUNDS = ("T1gd", "FLAIR")
-MARGIN_MM = 4.0
+# Room for the letters at the edges.
+MARGIN_MM = 8.0
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,12 @@ def load_case(
     return CaseVolumes(images, None if truth is None else labels[truth], labels[prediction], spacing_mm)
 
 
-def read_ras(file: Path, channel: int | None = None) -> tuple[np.ndarray, tuple[float, float, float]]:
+def read_ras(file: Path, channel: int = 0) -> tuple[np.ndarray, tuple[float, float, float]]:
     """Read one volume and turn it to RAS order by its affine.
 
     Args:
-        file: NIfTI of shape (H, W, D), or (H, W, D, C) where ``channel`` chooses one.
-        channel: index of the channel; ignored by a 3-D file when it is 0.
+        file: NIfTI of shape (H, W, D) or (H, W, D, C).
+        channel: which of the C; a 3-D file has only channel 0.
 
     Returns:
         float32 (H, W, D) along the patient's right, front and head, and its voxel size in mm.
@@ -93,13 +94,12 @@ def read_ras(file: Path, channel: int | None = None) -> tuple[np.ndarray, tuple[
     """
     try:
         image = nib.load(file)
-        if len(image.shape) == 4 and channel is not None and channel < image.shape[3]:
-            image = image.slicer[..., channel]
-        if len(image.shape) != 3 or (channel and len(nib.load(file).shape) == 3):
+        fits = channel < image.shape[3] if len(image.shape) == 4 else channel == 0 and len(image.shape) == 3
+        if not fits:
             raise InputError(
-                f"{file}: has shape {image.shape}, a volume with channel {channel or 0} was wanted; evaluate again."
+                f"{file}: has shape {image.shape}, a volume with channel {channel} was wanted; evaluate again."
             )
-        image = nib.as_closest_canonical(image)
+        image = nib.as_closest_canonical(image.slicer[..., channel] if len(image.shape) == 4 else image)
         volume = np.nan_to_num(np.asarray(image.dataobj, dtype=np.float32))
     except FileNotFoundError as error:
         raise InputError(f"{file}: there is no such file; put it back or evaluate again.") from error

@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from scripts.errors import InputError
 from scripts.labels import Scheme, detect_scheme, get_scheme, unknown_values
 from scripts.layouts import find_dataset
-from scripts.naming import Case, Dataset
+from scripts.naming import Case, Dataset, natural_key
 from scripts.validate import CaseFacts, check_cases, scheme_problems
 
 logger = logging.getLogger(__name__)
@@ -96,16 +97,18 @@ def refuse_or_skip(root: Path, problems: Mapping[str, str], total: int, skip_bad
     logger.warning("%s: left out %d of %d cases:\n%s", root, len(problems), total, _lines(problems))
 
 
-def refuse(root: Path, problems: Mapping[str, str], total: int) -> None:
+def refuse(root: Path, problems: Mapping[str, str], total: int) -> NoReturn:
     """Raise with every unusable case on a line of its own."""
     raise InputError(
-        f"{root}: {len(problems)} of {total} cases are unusable; mend or remove them"
+        f"{root}: {len(problems)} of {total} case{'s are' if total != 1 else ' is'} unusable; mend or remove them"
         f"{', or leave them out with --skip_bad_cases' if len(problems) < total else ''}:\n{_lines(problems)}"
     )
 
 
 def _lines(problems: Mapping[str, str]) -> str:
-    return "\n".join(f"  {name}: {problem}" for name, problem in problems.items())
+    return "\n".join(
+        f"  {name}: {problem}" for name, problem in sorted(problems.items(), key=lambda p: natural_key(p[0]))
+    )
 
 
 def _choose_scheme(requested: str, facts: Sequence[CaseFacts], dataset: Dataset) -> Scheme:
