@@ -22,7 +22,9 @@ _spec.loader.exec_module(project_run)
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project root of its own, with lock files that the test's own interpreter satisfies already."""
+    """A project root of its own; pip may look at the test's own interpreter but change nothing and ask nobody."""
+    monkeypatch.setenv("PIP_DRY_RUN", "1")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setattr(project_run, "ROOT", tmp_path)
     monkeypatch.setattr(project_run, "BUNDLE", tmp_path / "bundle")
     monkeypatch.setattr(project_run, "VENV", tmp_path / ".venv")

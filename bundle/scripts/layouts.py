@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from scripts.files import read_json
 from scripts.naming import MODALITIES, Case, Dataset, canonical_modality, is_nifti, listed, make_case, natural_key, stem
 
 __all__ = ["MODALITIES", "Case", "Dataset", "find_dataset"]
+
+logger = logging.getLogger(__name__)
 
 KNOWN_LAYOUTS = (
     "Decathlon (dataset.json, imagesTr, labelsTr), "
@@ -124,17 +127,22 @@ def _subject_folders(root: Path) -> dict[Path, str]:
 def _subjects(root: Path, folders: dict[Path, str]) -> Dataset:
     dataset = Dataset(root, "subjects", given_split={})
     labelled = any(_volume(folder, "label") for folder in folders)
+    times = Counter(folder.name for folder in folders)
+    if twice := [name for name, count in times.items() if count > 1]:
+        # Numbered from 001 in either folder, as published sets are; nothing in the files can tell a repeated patient.
+        logger.warning("%s: %s in both train and valid, taken for different patients", root, listed(twice))
     for folder, part in folders.items():
+        name = folder.name if times[folder.name] == 1 else f"{folder.parent.name}_{folder.name}"
         image, label = _volume(folder, "img"), _volume(folder, "label")
         if image is None or (labelled and label is None):
             dataset.problems[f"{folder.parent.name}/{folder.name}"] = (
                 f"{folder}: {'label' if image else 'img'}.nii.gz is missing"
             )
         elif label is None:
-            dataset.unlabelled.append(make_case(folder.name, (image,)))
+            dataset.unlabelled.append(make_case(name, (image,)))
         else:
-            dataset.cases.append(make_case(folder.name, (image,), label))
-            dataset.given_split[folder.name] = part
+            dataset.cases.append(make_case(name, (image,), label))
+            dataset.given_split[name] = part
     if set(dataset.given_split.values()) != set(_GIVEN_PARTS.values()):
         # One folder alone is no split: its cases are split as any others.
         return Dataset(root, "subjects", dataset.cases, dataset.unlabelled, problems=dataset.problems)

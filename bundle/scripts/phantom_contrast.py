@@ -39,7 +39,7 @@ def make_image(rng: np.random.Generator, anatomy: Anatomy, label: NDArray[np.uin
         own = 0.05 * smooth_field(rng, grid, 9.0)
         signal *= 1 + lesion_share * (texture + own)
         signal *= 1 + 0.02 * smooth_field(rng, grid, 8.0)
-        signal *= np.exp(0.13 * smooth_field(rng, grid, 80.0))
+        signal *= np.exp(0.09 * np.clip(smooth_field(rng, grid, 80.0), -2, 2))
         # A magnitude image has Rician noise: the modulus of a signal with Gaussian noise in both of its channels
         # (Gudbjartsson and Patz 1995, doi:10.1002/mrm.1910340618).
         sigma = np.float32(rng.uniform(0.025, 0.05))

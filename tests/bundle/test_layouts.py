@@ -191,11 +191,12 @@ def test_subject_folders_without_valid_have_no_split_of_their_own(tmp_path: Path
     assert "label.nii.gz is missing" in dataset.problems["train/subject_002"]
 
 
-def test_one_subject_on_both_sides_is_refused(tmp_path: Path) -> None:
+def test_subjects_numbered_from_one_on_both_sides_are_different_patients(tmp_path: Path) -> None:
     for part in ("train", "valid"):
         touch(tmp_path / part / "subject_001", "img.nii.gz", "label.nii.gz")
-    with pytest.raises(InputError, match="subject_001"):
-        find_dataset(tmp_path)
+    dataset = find_dataset(tmp_path)
+    assert dataset.given_split == {"train_subject_001": "training", "valid_subject_001": "validation"}
+    assert len({case.patient for case in dataset.cases}) == 2
 
 
 def test_a_flat_folder_of_files_is_unlabelled(tmp_path: Path) -> None:
