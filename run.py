@@ -56,20 +56,20 @@ def quoted(arguments: Sequence[str]) -> str:
 
 
 def run(
-    arguments: Sequence[str | Path], what: str, folder: Path = ROOT, variables: Mapping[str, str] | None = None
+    arguments: Sequence[str | Path], what: str, folder: Path | None = None, variables: Mapping[str, str] | None = None
 ) -> None:
-    """Print a command and run it in ``folder``, its output going straight to the terminal.
+    """Print a command and run it, its output going straight to the terminal.
 
     Args:
         arguments: the program and its arguments.
         what: what the command does, for the sentence on failure: "could not ...".
-        folder: where it runs.
+        folder: where it runs; None is the project's root.
         variables: environment variables to add.
 
     Raises:
         Stop: the command failed; with its exit code.
     """
-    added = dict(variables or {})
+    folder, added = folder or ROOT, dict(variables or {})
     program, *rest = map(str, arguments)
     # The project's own interpreter is shown by the short path that works from where the command runs.
     shown = os.path.relpath(program, folder) if Path(program).is_relative_to(ROOT) else program

@@ -15,6 +15,12 @@ AFFINE = np.array([[-2.0, 0, 0, 31.0], [0, -2.0, 0, 17.0], [0, 0, 3.0, -11.0], [
 # Mean intensity of brain, edema, non-enhancing core and enhancing part in FLAIR, T1w, T1gd, T2w.
 TISSUE = {0: (300, 400, 400, 300), 1: (700, 330, 350, 650), 2: (450, 250, 250, 800), 3: (560, 360, 900, 520)}
 
+# File endings of FLAIR, T1w, T1gd, T2w and label, and the id that each of Decathlon's has there.
+STYLES = {
+    "2021": (("_flair", "_t1", "_t1ce", "_t2", "_seg"), {0: 0, 1: 2, 2: 1, 3: 4}),
+    "2023": (("-t2f", "-t1n", "-t1c", "-t2w", "-seg"), {0: 0, 1: 2, 2: 1, 3: 3}),
+}
+
 
 def make_case(seed: int, shape: tuple[int, int, int] = SHAPE) -> tuple[np.ndarray, np.ndarray]:
     """One patient: int16 image (H, W, D, 4) and uint8 label (H, W, D) in the ``msd`` scheme."""
@@ -43,9 +49,7 @@ def save(volume: np.ndarray, path: Path, affine: np.ndarray = AFFINE) -> Path:
     return path
 
 
-def write_decathlon(
-    folder: Path, cases: int = 8, unlabelled: int = 0, shape: tuple[int, int, int] = SHAPE
-) -> Path:
+def write_decathlon(folder: Path, cases: int = 8, unlabelled: int = 0, shape: tuple[int, int, int] = SHAPE) -> Path:
     """Write a Decathlon folder: dataset.json, imagesTr, labelsTr, imagesTs."""
     description: dict[str, object] = {
         "name": "BRATS",
@@ -70,8 +74,7 @@ def write_decathlon(
 
 def write_brats_folders(folder: Path, cases: int = 6, style: str = "2021", labelled: bool = True) -> Path:
     """Write per-patient BraTS folders in the naming of ``2021`` (``_t1ce``) or ``2023`` (``-t1c``)."""
-    endings = {"2021": ("_flair", "_t1", "_t1ce", "_t2", "_seg"), "2023": ("-t2f", "-t1n", "-t1c", "-t2w", "-seg")}[style]
-    ids = {"2021": {0: 0, 1: 2, 2: 1, 3: 4}, "2023": {0: 0, 1: 2, 2: 1, 3: 3}}[style]
+    endings, ids = STYLES[style]
     for index in range(cases):
         image, label = make_case(index)
         name = f"BraTS2021_{index:05d}" if style == "2021" else f"BraTS-GLI-{index:05d}-000"

@@ -31,7 +31,7 @@ def find_input_error(error: BaseException | None) -> InputError | None:
 
 
 def install_excepthook() -> None:
-    """Make an uncaught :class:`InputError` end the process with its sentence alone; other errors keep their traceback."""
+    """Make an uncaught :class:`InputError` end the process with its sentence; other errors keep their traceback."""
     if getattr(sys.excepthook, "shows_input_errors", False):
         return
     previous = sys.excepthook

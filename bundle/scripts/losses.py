@@ -15,7 +15,7 @@ class DiceBCELoss(nn.Module):
     positives cost nothing. nnU-Net trains regions with this same sum (Isensee et al. 2020, arXiv 2011.00848).
 
     Args:
-        batch_dice: sum intersections over the batch before the ratio, which steadies the term for patches without tumour.
+        batch_dice: sum over the batch before the ratio, which steadies the term for patches without tumour.
         smooth: added to numerator and denominator of the Dice ratio.
     """
 

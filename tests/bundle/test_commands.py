@@ -32,7 +32,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of bundle/ alone, as in a Model Zoo checkout."""
     target = tmp_path_factory.mktemp("elsewhere") / "brats"
-    shutil.copytree(BUNDLE, target, ignore=shutil.ignore_patterns("__pycache__", "models", "runs", "predictions", "cache"))
+    shutil.copytree(
+        BUNDLE, target, ignore=shutil.ignore_patterns("__pycache__", "models", "runs", "predictions", "cache")
+    )
     return target
 
 

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from monai.bundle import ckpt_export, onnx_export, verify_metadata, verify_net_in_out
-from monai.bundle import ConfigParser
+from monai.bundle import ConfigParser, ckpt_export, onnx_export, verify_metadata, verify_net_in_out
 from workflow import BUNDLE, workflow
 
 META = BUNDLE / "configs" / "metadata.json"
