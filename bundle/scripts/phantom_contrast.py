@@ -19,7 +19,7 @@ INTENSITY = {
     "necrosis": (1.12, 0.54, 0.46, 2.05),
     "tumour": (1.30, 0.64, 0.60, 1.95),
     "enhancing": (1.34, 0.82, 1.68, 1.35),
-    "vessel": (0.60, 0.80, 1.75, 0.70),
+    "vessel": (0.60, 0.80, 1.45, 0.70),
     "hyperintensity": (1.34, 0.86, 0.88, 1.15),
 }
 LESION_TISSUES = ("edema", "necrosis", "tumour", "enhancing")
@@ -95,7 +95,7 @@ def _vessels(rng: np.random.Generator, anatomy: Anatomy, grid: Grid) -> Volume:
     sinus = np.exp(-np.square(x / 2.2)) * np.clip((7 - anatomy.depth_mm) / 3, 0, 1) * (z > -15) * (y < 45)
     share = np.maximum(share, sinus)
     for side in (-1, 1):
-        for px, py, pz, radius in ((23, -40, 8, 5.0), (15, -28, 16, 3.5), (8, -8, 19, 3.0)):
+        for px, py, pz, radius in ((23, -40, 8, 4.0), (15, -28, 16, 3.0), (8, -8, 19, 2.5)):
             squared = np.square(x - side * px) + np.square(y - py) + np.square(z - pz)
             share = np.maximum(share, np.exp(squared / np.float32(-(radius**2))) * np.clip(2 * anatomy.fluid, 0, 1))
     return np.where(anatomy.brain, 0.95 * share, 0).astype(np.float32)

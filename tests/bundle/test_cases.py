@@ -9,11 +9,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from patients import patients
 from scripts import cases
 from scripts.errors import InputError
 from tiny import AFFINE, make_case, save, write_brats_folders, write_decathlon
 
-SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 PARTS = ("training", "validation", "test")
 
 
@@ -302,11 +302,10 @@ def test_a_datalist_that_leaks_a_patient(tiny_decathlon: Path, tmp_path: Path) -
 def test_real_patients(
     folder: str, scheme: str, count: int, shape: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if not (SHARED_DATA / folder).is_dir():
-        pytest.skip(f"no real patients: {SHARED_DATA / folder} is not there")
+    real = patients(folder)
     output = tmp_path / "datalist.json"
     ratios = (0.7, 0.15, 0.15) if count > 2 else (0.5, 0.5, 0)
-    assert run("--dataset_dir", SHARED_DATA / folder, "--output", output, "--ratios", *ratios) == 0
+    assert run("--dataset_dir", real, "--output", output, "--ratios", *ratios) == 0
     printed = capsys.readouterr().out
     assert f"{shape} ({count} cases)" in printed and "problems     none" in printed
     datalist = cases.load_datalist(output)

@@ -218,7 +218,8 @@ def test_full_disk_while_caching_is_one_sentence(bundle: Path, data: Path, tmp_p
     done = subprocess.run(
         [sys.executable, "-c", starter, "monai.bundle", "run", "--config_file",
          "['configs/train.json','configs/data/persistent.json']", "--dataset_dir", str(data), "--cache_dir",
-         str(tmp_path / "cache"), "--output_dir", str(tmp_path / "runs"), "--ckpt_dir", str(tmp_path / "models"), *TINY],
+         str(tmp_path / "cache"), "--output_dir", str(tmp_path / "runs"), "--ckpt_dir", str(tmp_path / "models"),
+         *TINY],
         cwd=bundle, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1

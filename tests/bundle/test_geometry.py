@@ -12,15 +12,11 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Invertd
+from patients import patients
 from scripts.labels import get_scheme, labels_to_regions
 from scripts.metrics import region_dice
 from tiny import make_case, save
 from workflow import BUNDLE
-
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-real_patients = pytest.mark.skipif(
-    not (SHARED / "BraTS2021").is_dir(), reason="real patients are not here: ../shared/data is absent"
-)
 
 
 def preprocessing(spacing: list[float]) -> Any:
@@ -87,10 +83,9 @@ def test_normalisation_is_over_the_brain_alone(tmp_path: Path) -> None:
         assert brain.std(unbiased=False).item() == pytest.approx(1, abs=1e-3)
 
 
-@real_patients
 @pytest.mark.parametrize("case", ["BraTS2021_00006", "BraTS2021_01477"])
 def test_real_patient_at_1_mm_comes_back(case: str) -> None:
-    folder = SHARED / "BraTS2021" / case
+    folder = patients("BraTS2021") / case
     image = [str(folder / f"{case}_{name}.nii.gz") for name in ("flair", "t1", "t1ce", "t2")]
     label = str(folder / f"{case}_seg.nii.gz")
     dice, affine = round_trip(image, label, "brats2018", [0.0, 0.0, 0.0])
@@ -98,10 +93,9 @@ def test_real_patient_at_1_mm_comes_back(case: str) -> None:
     assert np.array_equal(affine, nib.load(label).affine)
 
 
-@real_patients
 @pytest.mark.parametrize("case", ["BRATS_001", "BRATS_005"])
 def test_real_patient_at_2_mm_comes_back(case: str) -> None:
-    folder = SHARED / "Task01_BrainTumour_2mm"
+    folder = patients("Task01_BrainTumour_2mm")
     label = str(folder / "labelsTr" / f"{case}.nii.gz")
     dice, affine = round_trip(str(folder / "imagesTr" / f"{case}.nii.gz"), label, "msd", [2.0, 2.0, 2.0])
     assert min(dice) >= 0.97

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from patients import patients
 from scripts.errors import InputError
 from scripts.labels import REGIONS, SCHEMES, Scheme, detect_scheme, get_scheme, labels_to_regions, regions_to_labels
 from scripts.layouts import find_dataset
-
-SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 MSD = {0: "background", 1: "edema", 2: "non-enhancing tumor", 3: "enhancing tumour"}
 # id of edema, non-enhancing core and enhancing part, from the releases' own descriptions.
@@ -123,11 +120,9 @@ def test_what_cannot_be_told_is_refused(
 @pytest.mark.parametrize(("folder", "scheme"), [("Task01_BrainTumour_2mm", "msd"), ("BraTS2021", "brats2018")])
 def test_enhancing_tissue_is_bright_after_contrast(folder: str, scheme: str) -> None:
     """The table against real patients: contrast agent brightens T1gd in the enhancing part and not in the rest."""
-    if not (SHARED_DATA / folder).is_dir():
-        pytest.skip(f"no real patients: {SHARED_DATA / folder} is not there")
     _, core, enhancing = TISSUES[scheme]
     compared = 0
-    for case in find_dataset(SHARED_DATA / folder).cases:
+    for case in find_dataset(patients(folder)).cases:
         label = np.asarray(nib.load(case.label).dataobj)
         if min((label == core).sum(), (label == enhancing).sum()) < 50:
             continue

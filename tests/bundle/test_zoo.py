@@ -1,7 +1,7 @@
 """The checks that the Model Zoo runs on a bundle, offline.
 
-They are those of project-monai/model-zoo ``ci/verify_bundle.py``: directory, version, schema, properties, network input and
-output, TorchScript by script; and ONNX beside it. The schema is MONAI's ``meta_schema_20240725.json`` (Apache-2.0).
+They are those of project-monai/model-zoo ``ci/verify_bundle.py``: directory, version, schema, properties, network input
+and output, TorchScript by script; and ONNX beside it. The schema is MONAI's ``meta_schema_20240725.json`` (Apache-2.0).
 """
 
 from __future__ import annotations
