@@ -17,9 +17,9 @@ INTENSITY = {
     "fluid": (0.30, 0.36, 0.33, 2.40),
     "edema": (1.42, 0.80, 0.80, 1.40),
     "necrosis": (1.12, 0.54, 0.46, 2.05),
-    "tumour": (1.30, 0.64, 0.60, 1.95),
+    "tumour": (1.30, 0.58, 0.50, 1.95),
     "enhancing": (1.34, 0.82, 1.68, 1.35),
-    "vessel": (0.60, 0.80, 1.45, 0.70),
+    "vessel": (0.60, 0.80, 1.52, 0.70),
     "hyperintensity": (1.34, 0.86, 0.88, 1.15),
 }
 LESION_TISSUES = ("edema", "necrosis", "tumour", "enhancing")

@@ -103,7 +103,7 @@ def draw_lesions(
         label[whole] = EDEMA
         label[core] = CORE
         thickness = np.clip(5.2 + 0.9 * smooth_field(rng, grid, 12.0), 4.2, 8.0)
-        gap = smooth_field(rng, grid, 18.0) < -1.5
+        gap = smooth_field(rng, grid, 18.0) < -0.8
         if lesion.enhancing:
             label[_rim(core, thickness, grid) & ~gap] = ENHANCING
     return label

@@ -92,7 +92,7 @@ def test_two_processes_train_one_model(bundle: Path, data: Path, tmp_path: Path)
         "run", "--config_file", overlay, "--dataset_dir", str(data), "--output_dir", str(tmp_path / "runs"),
         "--ckpt_dir", str(tmp_path / "models"), "--run_name", "two", *TINY, cwd=bundle, launcher=launcher,
     )  # fmt: skip
-    assert "global batch 8 patches (4 a process, 2 processes)" in done.stdout
+    assert "global batch 4 patches (2 a process, 2 processes)" in done.stdout
     assert done.stdout.count("epoch 1/1") == 1
     assert len((tmp_path / "runs" / "two" / "metrics.jsonl").read_text().splitlines()) == 1
     # The weights carry no wrapper's names: one process loads them.

@@ -36,5 +36,5 @@ def test_equals_dice_plus_sigmoid_bce_of_monai(dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(2, 3, 4, 5, 6, generator=generator)
     target = (torch.rand(2, 3, 4, 5, 6, generator=generator) > 0.7).to(dtype)
-    reference = DiceFocalLoss(sigmoid=True, gamma=0.0, batch=True, smooth_nr=1e-5, smooth_dr=1e-5)
+    reference = DiceFocalLoss(sigmoid=True, squared_pred=True, gamma=0.0, batch=True, smooth_nr=1e-5, smooth_dr=1e-5)
     torch.testing.assert_close(DiceBCELoss()(logits, target), reference(logits, target.float()))
