@@ -14,8 +14,8 @@ class DiceBCELoss(nn.Module):
     minimum on an enhancing voxel (target 1, 1, 1) is 3 ln 3 and which is 0 for every prediction on background, so false
     positives cost nothing. nnU-Net trains regions with this same sum (Isensee et al. 2020, arXiv 2011.00848).
 
-    The Dice term squares both masks in its denominator (Milletari et al. 2016, arXiv 1606.04797), as the Model Zoo's BraTS
-    recipe does: small regions separate from the tumour around them in half as many steps.
+    The Dice term squares both masks in its denominator (Milletari et al. 2016, arXiv 1606.04797), as the Model Zoo's
+    BraTS recipe does.
 
     Args:
         batch_dice: sum over the batch before the ratio, which steadies the term for patches without tumour.
