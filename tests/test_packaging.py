@@ -9,7 +9,6 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from conftest import BUNDLE, ROOT
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -21,6 +20,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+ROOT = Path(__file__).resolve().parents[1]
+BUNDLE = ROOT / "bundle"
 LOCKS = {"bundle.txt": (), "test.txt": ("dev",)}
 EXTRAS = {"labs", "launch", "tune", "track", "dev"}
 # The packages of an import name, where the two differ.

@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
+ROOT = Path(__file__).resolve().parents[1]
 _spec = importlib.util.spec_from_file_location("project_run", ROOT / "run.py")
 project_run = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(project_run)

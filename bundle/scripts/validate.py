@@ -110,7 +110,7 @@ def check_cases(
     facts = [_remembered(store.get(key), stamp) for key, stamp in zip(keys, stamps, strict=True)]
     todo = [index for index, known in enumerate(facts) if known is None]
     if todo:
-        logger.info("checking %d of %d cases, the others passed before", len(todo), len(cases))
+        logger.info("checking %d cases (%d passed before)", len(todo), len(cases) - len(todo))
         with ThreadPoolExecutor(workers or min(os.cpu_count() or 1, MAX_WORKERS)) as pool:
             results = pool.map(check_case, [cases[index] for index in todo], itertools.repeat(n_modalities))
             bar = tqdm(results, "checking cases", len(todo), unit="case", disable=None if progress else True)
