@@ -11,6 +11,7 @@ from scripts import cases, distributed, phantom
 from scripts.checkpoints import trained
 from scripts.errors import InputError
 from scripts.files import write_json
+from scripts.survey import checked_datalist
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,8 @@ def datalist(
     with distributed.rank_zero_first():
         root = phantom.resolve(dataset_dir)
         if datalist_file is not None:
-            return cases.load_datalist(datalist_file) | {"dataset_dir": str(root)}
+            listed = cases.load_datalist(datalist_file) | {"dataset_dir": str(root)}
+            return checked_datalist(listed, modalities, skip_bad_cases)
         return cases.prepare_datalist(
             root,
             label_scheme=label_scheme,

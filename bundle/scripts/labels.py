@@ -147,6 +147,8 @@ def nest_regions(masks: torch.Tensor, regions: Sequence[str] = REGIONS) -> torch
 def regions_to_labels(masks: torch.Tensor, scheme: Scheme, regions: Sequence[str] = REGIONS) -> torch.Tensor:
     """Turn binary region channels into the scheme's ids; the regions read back from them are :func:`nest_regions`.
 
+    A region that the scheme does not tell apart (TC in ``binary``) is written as the one around it.
+
     Args:
         masks: boolean or 0/1 channels, shape (len(regions), H, W, D).
         scheme: which id a region's own part is written as.
@@ -155,10 +157,11 @@ def regions_to_labels(masks: torch.Tensor, scheme: Scheme, regions: Sequence[str
     Returns:
         uint8 of shape (1, H, W, D).
     """
+    nested = nest_regions(masks, regions)
     label = torch.zeros_like(masks[:1], dtype=torch.uint8)
     for region in ("WT", "TC", "ET"):
-        if region in regions:
-            label[masks[regions.index(region)][None] > 0] = scheme.fill[region]
+        if region in regions and region in scheme.fill:
+            label[nested[regions.index(region)][None] > 0] = scheme.fill[region]
     return label
 
 

@@ -16,6 +16,7 @@ from monai.handlers import ValidationHandler
 from scripts import distributed
 from scripts.errors import InputError
 from scripts.files import unwritable
+from scripts.runs import METRICS_FILE
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class EpochLog:
     def __init__(
         self, run_dir: str, optimizer: torch.optim.Optimizer, validator: Engine, batch_size: int, crops_per_case: int
     ) -> None:
-        self.file = Path(run_dir) / "metrics.jsonl"
+        self.file = Path(run_dir) / METRICS_FILE
         self.optimizer = optimizer
         self.validator = validator
         self.patches = batch_size * crops_per_case

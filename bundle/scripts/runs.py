@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 PACKAGES = ("monai", "torch", "numpy", "nibabel", "pytorch-ignite", "scipy", "nilearn", "matplotlib", "tensorboard")
 LOG_HANDLER = "run folder"
+METRICS_FILE = "metrics.jsonl"
 # Read by MONAI itself, never by a reference inside the config: tracking settings and the ids of its entry points.
 READ_BY_MONAI = {
     "_meta_", "_desc_", "imports", "initialize", "run", "finalize", "network_def",
@@ -69,17 +70,19 @@ def begin(run_dir: str, bundle_root: str, seed: int, deterministic: bool) -> Non
         deterministic: also ask PyTorch and cuDNN for reproducible kernels, at some cost in speed.
 
     Raises:
-        InputError: an override names nothing, or the folder cannot be written.
+        InputError: an override names nothing, the folder holds a training already, or it cannot be written.
     """
     config = check(bundle_root)
     set_determinism(seed=seed + distributed.rank())
     # set_determinism also pins the cuDNN kernels, which only a run that asked for it should pay for.
     torch.backends.cudnn.deterministic = deterministic
     torch.backends.cudnn.benchmark = not deterministic
+    folder = Path(run_dir)
+    if (folder / METRICS_FILE).exists():
+        raise InputError(f"{folder}: already holds a training; choose another run_name, or remove that folder.")
     if distributed.rank() > 0:
         logging.getLogger().setLevel(logging.WARNING)
         return
-    folder = Path(run_dir)
     write_json(folder / "config.json", config)
     write_json(folder / "versions.json", versions())
     with write_aside(folder / "command.txt") as aside:

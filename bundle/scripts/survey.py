@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from scripts.datalists import items
 from scripts.errors import InputError
 from scripts.labels import Scheme, detect_scheme, get_scheme, unknown_values
 from scripts.layouts import find_dataset
 from scripts.naming import Case, Dataset, natural_key
+from scripts.splits import PARTS
 from scripts.validate import CaseFacts, check_cases, scheme_problems
 
 logger = logging.getLogger(__name__)
@@ -86,6 +88,43 @@ def survey_images(
         case.name: "; ".join(fact.problems) for case, fact in zip(found, facts, strict=True) if fact.problems
     }
     return dataset, [case for case in found if case.name not in problems], problems
+
+
+def checked_datalist(
+    datalist: Mapping[str, Any], modalities: Sequence[str], skip_bad_cases: bool, progress: bool = True
+) -> dict[str, Any]:
+    """Read every case of a datalist that was made before: its files may have changed since, or been written by hand.
+
+    Returns:
+        The datalist, less the unusable cases if they are to be skipped.
+
+    Raises:
+        InputError: cases are unusable; all such are named at once.
+    """
+    listed = [
+        Case(item["case"], item["patient"], tuple(map(Path, _image_files(item))), Path(item["label"]))
+        for part in PARTS
+        for item in items(datalist, part)
+    ]
+    # Copies of a case stand over the same files, which are read once.
+    once = list({(case.image, case.label): case for case in listed}.values())
+    facts = dict(
+        zip(((c.image, c.label) for c in once), check_cases(once, len(modalities), None, progress), strict=True)
+    )
+    scheme = get_scheme(datalist["label_scheme"])
+    problems = {
+        case.name: "; ".join(found)
+        for case in listed
+        if (found := (fact := facts[case.image, case.label]).problems or scheme_problems(fact, scheme))
+    }
+    refuse_or_skip(Path(datalist["dataset_dir"]), problems, len(listed), skip_bad_cases)
+    kept = {part: [entry for entry in datalist[part] if entry["case"] not in problems] for part in PARTS}
+    left_out = [{"case": name, "problem": problem} for name, problem in problems.items()]
+    return dict(datalist) | kept | {"skipped": [*datalist.get("skipped", []), *left_out]}
+
+
+def _image_files(item: Mapping[str, Any]) -> list[str]:
+    return [item["image"]] if isinstance(item["image"], str) else item["image"]
 
 
 def refuse_or_skip(root: Path, problems: Mapping[str, str], total: int, skip_bad_cases: bool) -> None:

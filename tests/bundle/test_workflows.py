@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from scripts.cases import main as cases_command
 from scripts.errors import InputError, find_input_error
 from scripts.labels import SCHEMES
 from tiny import write_brats_folders, write_decathlon
@@ -238,3 +239,30 @@ def test_one_bad_case_stops_training_unless_skipped(tmp_path: Path) -> None:
 def test_misspelt_override_is_refused(data: Path, tmp_path: Path) -> None:
     sentence = refused(tmp_path, "train.json", dataset_dir=str(data), epochz=3)
     assert "override 'epochz' is read by nothing" in sentence and "'epochs'" in sentence
+
+
+def test_a_run_is_never_written_into_another(trained: Path, data: Path) -> None:
+    before = (trained / "runs" / "run" / "metrics.jsonl").read_text()
+    assert "already holds a training; choose another run_name" in refused(
+        trained, "train.json", dataset_dir=str(data), **TINY
+    )
+    assert (trained / "runs" / "run" / "metrics.jsonl").read_text() == before
+
+
+def test_a_written_split_is_used_and_its_cases_are_checked(tmp_path: Path) -> None:
+    folder, split = write_decathlon(tmp_path / "data", cases=9), tmp_path / "split.json"
+    assert cases_command(["--dataset_dir", str(folder), "--output", str(split), "--seed", "7", "--replicate", "2"]) == 0
+    overrides = TINY | {"dataset_dir": str(folder), "datalist_file": str(split)}
+    run(tmp_path, "train.json", **overrides)
+    used = read(tmp_path / "models" / "model.json")["datalist"]
+    assert used["training"] == read(split)["training"] and len(used["training"]) == 14
+    spoilt = folder / used["training"][0]["image"]
+    spoilt.write_bytes(spoilt.read_bytes()[:500])
+    sentence = refused(tmp_path / "again", "train.json", **overrides)
+    assert used["training"][0]["case"] in sentence and "cannot be read" in sentence
+
+
+def test_one_id_is_written_where_the_scheme_has_only_one(trained: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(trained, "inference.json", kind="infer", dataset_dir=str(data), output_dir=str(out), label_scheme="binary")
+    assert set(np.unique(np.asarray(nib.load(out / "BRATS_013_seg.nii.gz").dataobj))) <= {0, 1}
