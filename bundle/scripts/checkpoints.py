@@ -8,6 +8,7 @@ preprocessing from there, so it cannot be run with other ones than it was traine
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import pickle
@@ -22,7 +23,7 @@ from torch import nn
 
 from scripts.errors import InputError
 from scripts.files import read_json, write_aside, write_json
-from scripts.runs import merged_config, run_dir, versions
+from scripts.runs import METRICS_FILE, merged_config, run_dir, versions
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,10 @@ class BestModel:
         metrics = {name: float(value) for name, value in state.metrics.items()}
         with write_aside(self.folder / MODEL_FILE) as aside:
             torch.save(unwrapped(self.network).state_dict(), aside)
-        write_json(self.folder / ABOUT_FILE, {"epoch": state.epoch, "metrics": metrics, **self.about})
+            digest = sha256(aside)
+        # Two files cannot be renamed as one: the digest tells a pair that a killed process left mismatched.
+        about = {"epoch": state.epoch, "metrics": metrics, "sha256": digest, **self.about}
+        write_json(self.folder / ABOUT_FILE, about)
 
 
 class LastState:
@@ -123,6 +127,11 @@ def load_weights(network: nn.Module, file: str | os.PathLike[str]) -> None:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise InputError(f"{file}: is not a readable PyTorch checkpoint; train again or restore the file.") from error
+    about = file.with_name(ABOUT_FILE)
+    if file.name == MODEL_FILE and about.is_file() and trained(str(file.parent), "sha256") != sha256(file):
+        raise InputError(
+            f"{file}: is not the file that {about.name} beside it describes; restore the pair, or train again."
+        )
     state = state.get("model", state) if isinstance(state, Mapping) else {}
     wanted = unwrapped(network).state_dict()
     misfits = [key for key in wanted if key not in state or state[key].shape != wanted[key].shape]
@@ -130,11 +139,16 @@ def load_weights(network: nn.Module, file: str | os.PathLike[str]) -> None:
     if misfits or surplus:
         raise InputError(
             f"{file}: holds the weights of another network ({len(misfits)} of {len(wanted)} tensors are absent or of "
-            f"another shape, {len(surplus)} are unknown, first '{(misfits + surplus)[0]}'); add the "
-            "configs/network/*.json that it was trained with to --config_file, or point ckpt_dir elsewhere."
+            f"another shape, {len(surplus)} are unknown, first '{(misfits + surplus)[0]}'); leave out "
+            "the override of network_def, or point ckpt_dir at a model of that network."
         )
     unwrapped(network).load_state_dict(state)
     logger.info("loaded %s", file)
+
+
+def sha256(file: Path) -> str:
+    """Digest of a file, in hexadecimal."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def unwrapped(network: nn.Module) -> nn.Module:
@@ -187,6 +201,17 @@ def trained_scheme(ckpt_dir: str, label_scheme: str) -> str:
     return trained(ckpt_dir, "label_scheme") if (Path(ckpt_dir) / ABOUT_FILE).is_file() else "msd"
 
 
-def evaluation_dir(ckpt_dir: str, output_dir: str, run_name: str | None) -> str:
-    """Run folder of an evaluation, absolute: the training's own, so that one report tells it all, or a named one."""
-    return run_dir(output_dir, run_name) if run_name else str(trained(ckpt_dir, "run_dir"))
+def evaluation_dir(ckpt_dir: str, output_dir: str, run_name: str | int | None) -> str:
+    """Run folder of an evaluation, absolute: the training's own, so that one report tells it all, or a named one.
+
+    Raises:
+        InputError: the named folder is that of another training.
+    """
+    own = Path(trained(ckpt_dir, "run_dir"))
+    if run_name is None:
+        # A model that came from another machine brings a path that means nothing here.
+        return str(own if own.is_dir() else Path(output_dir).resolve() / own.name)
+    named = Path(run_dir(output_dir, run_name))
+    if named != own and (named / METRICS_FILE).exists():
+        raise InputError(f"{named}: is the folder of another training than this model's; choose another run_name.")
+    return str(named)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from scripts import cases, distributed, phantom
 from scripts.checkpoints import trained
 from scripts.errors import InputError
-from scripts.files import write_json
 from scripts.survey import checked_datalist
 
 logger = logging.getLogger(__name__)
@@ -39,9 +37,10 @@ def datalist(
         modalities: names of the image channels.
     """
     with distributed.rank_zero_first():
-        root = phantom.resolve(dataset_dir)
+        root = phantom.resolve(str(dataset_dir))
         if datalist_file is not None:
             listed = cases.load_datalist(datalist_file) | {"dataset_dir": str(root)}
+            refuse_contradiction(datalist_file, listed, label_scheme, modalities)
             return checked_datalist(listed, modalities, skip_bad_cases)
         return cases.prepare_datalist(
             root,
@@ -50,6 +49,26 @@ def datalist(
             seed=seed,
             skip_bad_cases=skip_bad_cases,
             modalities=tuple(modalities),
+        )
+
+
+def refuse_contradiction(
+    datalist_file: str, listed: Mapping[str, Any], label_scheme: str, modalities: Sequence[str]
+) -> None:
+    """Refuse knobs that say otherwise than the datalist, whose files are in the order of its own modalities.
+
+    Raises:
+        InputError: modalities or label scheme differ.
+    """
+    if list(listed.get("modalities", modalities)) != list(modalities):
+        raise InputError(
+            f"{datalist_file}: was made for modalities {listed['modalities']}, but the knob says {list(modalities)}; "
+            "set modalities to the datalist's own or make it anew."
+        )
+    if label_scheme not in ("auto", listed["label_scheme"]):
+        raise InputError(
+            f"{datalist_file}: its label scheme is {listed['label_scheme']}, but the knob label_scheme says "
+            f"{label_scheme}; leave it at auto or make the datalist anew."
         )
 
 
@@ -68,20 +87,47 @@ def test_datalist(
         evaluate_on: ``test`` for that split's test part, ``all`` for every labelled case of ``dataset_dir``.
         dataset_dir: None takes the folder of the training.
         label_scheme: used with ``all``; a scheme's name or ``auto``.
-        skip_bad_cases: used with ``all``; leave out unusable cases.
+        skip_bad_cases: leave out unusable cases.
         modalities: names of the image channels.
 
     Raises:
-        InputError: ``evaluate_on`` is neither, or a case of the split is not in the folder.
+        InputError: ``evaluate_on`` is neither, no case is left to score, or a case is unusable.
     """
+    if evaluate_on not in ("test", "all"):
+        raise InputError(f"evaluate_on '{evaluate_on}' is unknown; choose test or all.")
     split = trained(ckpt_dir, "datalist")
+    # The phantom is made again where its cache has been cleared; any other folder is where it was.
+    word = trained(ckpt_dir, "recipe").get("dataset_dir")
     with distributed.rank_zero_first():
-        root = phantom.resolve(dataset_dir or split["dataset_dir"])
+        root = phantom.resolve(str(dataset_dir or (word if word == phantom.WORD else split["dataset_dir"])))
         if evaluate_on == "test":
-            return split | {"dataset_dir": str(root)}
-        if evaluate_on == "all":
-            return cases.whole_datalist(root, label_scheme, skip_bad_cases, tuple(modalities))
-    raise InputError(f"evaluate_on '{evaluate_on}' is unknown; choose test or all.")
+            scored = split | {"dataset_dir": str(root), "training": [], "validation": []}
+            if not scored["test"]:
+                raise InputError(
+                    f"{ckpt_dir}: this model's split has no test part; evaluate on other data with --evaluate_on all."
+                )
+            return checked_datalist(scored, modalities, skip_bad_cases)
+        scored = cases.whole_datalist(root, label_scheme, skip_bad_cases, tuple(modalities))
+    return without_seen_patients(scored, split)
+
+
+def without_seen_patients(scored: dict[str, Any], split: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of ``scored`` the patients that the model was trained or chosen on, with a warning.
+
+    Raises:
+        InputError: nobody is left.
+    """
+    seen = {entry["patient"] for part in ("training", "validation") for entry in split[part]}
+    kept = [entry for entry in scored["test"] if entry["patient"] not in seen]
+    left_out = [entry["case"] for entry in scored["test"] if entry["patient"] in seen]
+    if not kept:
+        raise InputError(
+            f"{scored['dataset_dir']}: the model was trained or chosen on every patient here; score it with "
+            "--evaluate_on test, or set dataset_dir to other data."
+        )
+    if left_out:
+        logger.warning("not scored, the model was trained or chosen on them: %s", ", ".join(left_out))
+    return scored | {"test": kept}
 
 
 def items(datalist: Mapping[str, Any], section: str, label_key: str = "label") -> list[dict[str, Any]]:
@@ -107,11 +153,4 @@ def unlabelled_items(dataset_dir: str, modalities: Sequence[str], skip_bad_cases
         modalities: names of the image channels.
         skip_bad_cases: leave out unusable cases instead of refusing.
     """
-    return cases.image_items(phantom.resolve(dataset_dir), tuple(modalities), skip_bad_cases)
-
-
-def record(datalist: Mapping[str, Any], run_dir: str) -> None:
-    """Keep the datalist in the run folder and log how many cases each part has."""
-    write_json(Path(run_dir) / "datalist.json", datalist)
-    counts = ", ".join(f"{len(datalist[part])} {part}" for part in ("training", "validation", "test"))
-    logger.info("%s: %s cases, label scheme %s", datalist["dataset_dir"], counts, datalist["label_scheme"])
+    return cases.image_items(phantom.resolve(str(dataset_dir)), tuple(modalities), skip_bad_cases)

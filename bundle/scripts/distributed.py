@@ -44,6 +44,19 @@ def start(backend: str) -> int:
     return rank()
 
 
+def refuse_rivals() -> None:
+    """Refuse torchrun without a process group: every process would do all of the work and write the same files.
+
+    Raises:
+        InputError: there are several processes, and they have not joined.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        raise InputError(
+            f"torchrun started {os.environ['WORLD_SIZE']} processes, but this config runs in one; add "
+            "configs/multi_gpu_train.json to --config_file, or start it without torchrun."
+        )
+
+
 def stop() -> None:
     """Leave the process group, if there is one."""
     if dist.is_initialized():

@@ -38,7 +38,9 @@ def write_aside(target: str | os.PathLike[str]) -> Iterator[Path]:
         # mkstemp makes private files; a result is as readable as any file the user creates.
         os.chmod(aside, 0o666 & ~_umask())
         os.replace(aside, target)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
+        if not is_write_error(error):
+            raise
         raise unwritable(target, error) from error
     finally:
         aside.unlink(missing_ok=True)
@@ -64,11 +66,15 @@ def read_json(path: str | os.PathLike[str], what: str) -> Any:
         raise InputError(f"{path}: the {what} is not valid JSON ({error}); mend or remove the file.") from error
 
 
-def unwritable(target: str | os.PathLike[str], error: OSError) -> InputError:
+def is_write_error(error: Exception) -> bool:
+    """Whether the operating system refused a write; ``torch.save`` reports a full disk as its C++ writer's failure."""
+    return isinstance(error, OSError) or "PytorchStreamWriter" in str(error) or "inline_container" in str(error)
+
+
+def unwritable(target: str | os.PathLike[str], error: Exception) -> InputError:
     """The sentence for a file that could not be written."""
-    return InputError(
-        f"{target}: cannot be written ({error.strerror or error}); free some space or choose a folder you may write to."
-    )
+    reason = getattr(error, "strerror", None) or "the disk is full"
+    return InputError(f"{target}: cannot be written ({reason}); free some space or choose a folder you may write to.")
 
 
 def cache_dir() -> Path:

@@ -12,7 +12,7 @@ class DiceBCELoss(nn.Module):
 
     MONAI's ``DiceCELoss`` is not usable here: with several channels its cross-entropy is a softmax over them, whose
     minimum on an enhancing voxel (target 1, 1, 1) is 3 ln 3 and which is 0 for every prediction on background, so false
-    positives cost nothing. nnU-Net trains regions with this same sum (Isensee et al. 2020, arXiv 2011.00848).
+    positives cost nothing. nnU-Net, too, trains regions by Dice plus BCE (Isensee et al. 2020, arXiv 2011.00848).
 
     The Dice term squares both masks in its denominator (Milletari et al. 2016, arXiv 1606.04797), as the Model Zoo's
     BraTS recipe does.

@@ -6,6 +6,7 @@ import difflib
 import inspect
 import json
 import logging
+import os
 import platform
 import shlex
 import sys
@@ -37,42 +38,38 @@ READ_BY_MONAI = {
 }  # fmt: skip
 
 
-def run_dir(output_dir: str, run_name: str | None) -> str:
+def run_dir(output_dir: str, run_name: str | int | None) -> str:
     """Folder of this run, absolute: ``output_dir/run_name``; without a name the start time gives one."""
-    return str(Path(output_dir).resolve() / (run_name or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")))
+    # On a command line a name of digits arrives as a number.
+    return str(Path(output_dir).resolve() / str(run_name or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")))
 
 
-def check(bundle_root: str) -> dict[str, Any]:
+def check(bundle_root: str) -> None:
     """First step of every workflow: show bad input as one sentence, and refuse unknown overrides.
 
-    Returns:
-        The merged config.
-
     Raises:
-        InputError: an override names nothing.
+        InputError: an override names nothing, or several processes would do the same work.
     """
     install_excepthook()
-    config = merged_config()
-    refuse_unknown_items(config, shipped_items(Path(bundle_root) / "configs"))
-    return config
+    distributed.refuse_rivals()
+    refuse_unknown_items(merged_config(), shipped_items(Path(bundle_root) / "configs"))
 
 
-def begin(run_dir: str, bundle_root: str, seed: int, deterministic: bool) -> None:
-    """First step of a training or evaluation: :func:`check`, seed, and open the run folder (on rank 0).
+def begin(run_dir: str, datalist: Mapping[str, Any], seed: int, deterministic: bool) -> None:
+    """Start of a training or evaluation whose data are sound: seed, and open the run folder (on rank 0).
 
-    The folder gets the merged config, the exact command, the versions and a log file. Each process draws its own random
-    augmentation, so the seed is offset by the rank.
+    The folder gets the merged config, the exact command, the versions, the datalist and a log file. Each process draws
+    its own random augmentation, so the seed is offset by the rank.
 
     Args:
         run_dir: the folder, made if absent.
-        bundle_root: folder of ``configs/``.
+        datalist: the split; that every process has it before any goes on is why it is asked for here.
         seed: of all random generators.
         deterministic: also ask PyTorch and cuDNN for reproducible kernels, at some cost in speed.
 
     Raises:
-        InputError: an override names nothing, the folder holds a training already, or it cannot be written.
+        InputError: the folder holds a training already, or cannot be written.
     """
-    config = check(bundle_root)
     set_determinism(seed=seed + distributed.rank())
     # set_determinism also pins the cuDNN kernels, which only a run that asked for it should pay for.
     torch.backends.cudnn.deterministic = deterministic
@@ -83,12 +80,15 @@ def begin(run_dir: str, bundle_root: str, seed: int, deterministic: bool) -> Non
     if distributed.rank() > 0:
         logging.getLogger().setLevel(logging.WARNING)
         return
-    write_json(folder / "config.json", config)
+    write_json(folder / "config.json", merged_config())
+    write_json(folder / "datalist.json", datalist)
     write_json(folder / "versions.json", versions())
     with write_aside(folder / "command.txt") as aside:
         aside.write_text(command() + "\n", encoding="utf-8")
     open_log(folder / "log.txt")
     logger.info("run folder: %s", folder)
+    counts = ", ".join(f"{len(datalist[part])} {part}" for part in ("training", "validation", "test"))
+    logger.info("%s: %s cases, label scheme %s", datalist["dataset_dir"], counts, datalist["label_scheme"])
 
 
 def merged_config() -> dict[str, Any]:
@@ -153,6 +153,10 @@ def versions() -> dict[str, str]:
 
 def command() -> str:
     """The command line that started this process, as it can be typed again."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        processes, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = f"--nnodes={processes // here}" if processes > here else "--standalone"
+        return shlex.join(["torchrun", nodes, f"--nproc_per_node={here}", "-m", "monai.bundle", *sys.argv[1:]])
     if sys.argv and sys.argv[0].endswith(("monai/bundle/__main__.py", "monai\\bundle\\__main__.py")):
         return shlex.join(["python", "-m", "monai.bundle", *sys.argv[1:]])
     return shlex.join(["python", *sys.argv])

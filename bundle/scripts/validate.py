@@ -170,6 +170,8 @@ def _volume_problems(voxels: NDArray[Any]) -> list[str]:
 
 def _label_problem(image: SpatialImage, voxels: NDArray[Any], facts: CaseFacts) -> str | None:
     """Count the label's values into ``facts``."""
+    if shape_problem := _shape_problem(image.shape, 1, 1):
+        return shape_problem
     stored, counts = np.unique(voxels, return_counts=True)
     values = stored.astype(np.float64) * image.dataobj.slope + image.dataobj.inter
     if len(fractions := values[values != np.rint(values)]):

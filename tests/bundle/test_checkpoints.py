@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from monai.networks.nets import UNet
-from scripts.checkpoints import evaluation_dir, from_recipe, load_weights, trained, trained_scheme
+from scripts.checkpoints import evaluation_dir, from_recipe, load_weights, sha256, trained, trained_scheme
 from scripts.errors import InputError
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
@@ -32,7 +32,7 @@ def test_checkpoint_of_another_network_is_one_sentence_and_changes_nothing(tmp_p
     torch.save(network((4, 8, 16)).state_dict(), tmp_path / "model.pt")
     fresh = network()
     before = {key: value.clone() for key, value in fresh.state_dict().items()}
-    with pytest.raises(InputError, match=r"model\.pt: holds the weights of another network .* configs/network"):
+    with pytest.raises(InputError, match=r"model\.pt: holds the weights of another network .* leave out the override"):
         load_weights(fresh, tmp_path / "model.pt")
     assert all(torch.equal(before[key], value) for key, value in fresh.state_dict().items())
 
@@ -65,3 +65,13 @@ def test_recipe_is_the_trainings_own_once_there_is_one(tmp_path: Path) -> None:
     assert trained_scheme(str(tmp_path), "brats2018") == "brats2018"
     with pytest.raises(InputError, match="has no entry 'datalist'"):
         trained(str(tmp_path), "datalist")
+
+
+def test_weights_that_their_description_does_not_fit_are_refused(tmp_path: Path) -> None:
+    """What a process killed between the two files leaves."""
+    torch.save(network().state_dict(), tmp_path / "model.pt")
+    (tmp_path / "model.json").write_text(json.dumps({"sha256": sha256(tmp_path / "model.pt")}))
+    load_weights(network(), tmp_path / "model.pt")
+    torch.save(network().state_dict(), tmp_path / "model.pt")
+    with pytest.raises(InputError, match=r"is not the file that model\.json beside it describes"):
+        load_weights(network(), tmp_path / "model.pt")

@@ -69,7 +69,7 @@ def test_evaluate_and_infer_from_another_folder(trained: Path, data: Path, tmp_p
     overlay = f"['{(configs / 'train.json').as_posix()}','{(configs / 'evaluate.json').as_posix()}']"
     monai_bundle("run", "--config_file", overlay, "--bundle_root", str(trained), cwd=tmp_path)
     assert (trained / "runs" / "first" / "test" / "cases.csv").is_file()
-    assert "test" in (trained / "runs" / "first" / "report.html").read_text(encoding="utf-8")
+    assert "Test results" in (trained / "runs" / "first" / "report.html").read_text(encoding="utf-8")
     monai_bundle(
         "run", "--config_file", str(configs / "inference.json"), "--bundle_root", str(trained),
         "--dataset_dir", str(data), "--output_dir", "out", cwd=tmp_path,
@@ -95,6 +95,15 @@ def test_two_processes_train_one_model(bundle: Path, data: Path, tmp_path: Path)
     assert "global batch 4 patches (2 a process, 2 processes)" in done.stdout
     assert done.stdout.count("epoch 1/1") == 1
     assert len((tmp_path / "runs" / "two" / "metrics.jsonl").read_text().splitlines()) == 1
+    command = (tmp_path / "runs" / "two" / "command.txt").read_text()
+    assert command.startswith("torchrun --standalone --nproc_per_node=2 -m monai.bundle run")
+    # Two processes score half of the test cases each, into one table.
+    overlay = "['configs/train.json','configs/multi_gpu_train.json','configs/evaluate.json']"
+    models = ["--ckpt_dir", str(tmp_path / "models")]
+    monai_bundle("run", "--config_file", overlay, *models, cwd=bundle, launcher=launcher)
+    held_out = json.loads((tmp_path / "models" / "model.json").read_text())["datalist"]["test"]
+    cases = json.loads((tmp_path / "runs" / "two" / "test" / "cases.json").read_text())
+    assert [case["case"] for case in cases] == sorted(entry["case"] for entry in held_out)
     # The weights carry no wrapper's names: one process loads them.
     monai_bundle(
         "run", "--config_file", "configs/inference.json", "--dataset_dir", str(data), "--output_dir",
@@ -120,6 +129,14 @@ def test_one_epoch_on_monai_1_5_2(bundle: Path, data: Path, tmp_path: Path) -> N
     inference = ["run", "--config_file", "configs/inference.json", *paths, "--output_dir", str(tmp_path / "out")]
     monai_bundle(*inference, cwd=bundle, env=env)
     assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_torchrun_without_its_overlay_is_refused(bundle: Path, data: Path, tmp_path: Path) -> None:
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+    paths = ["--dataset_dir", str(data), "--output_dir", str(tmp_path / "runs"), "--ckpt_dir", str(tmp_path / "m")]
+    done = monai_bundle(*TRAIN, *paths, *TINY, cwd=bundle, launcher=launcher, code=1)
+    assert "configs/multi_gpu_train.json to --config_file" in done.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 def only_sentence(done: subprocess.CompletedProcess[str]) -> str:
@@ -203,7 +220,8 @@ def test_bad_cases_stop_a_training_before_its_first_epoch(bundle: Path, tmp_path
     done = monai_bundle(*TRAIN, "--dataset_dir", str(folder), *paths, *TINY, cwd=bundle, code=1)
     sentence = only_sentence(done)
     assert "1 of 8 cases" in sentence and "skip_bad_cases" in sentence and "BRATS_003" in sentence
-    assert "epoch 1" not in done.stdout and not (tmp_path / "models").exists()
+    assert "epoch 1" not in done.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the file size limit that stands for a full disk is POSIX")

@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from patients import patients
 from scripts.cases import main as cases_command
 from scripts.errors import InputError, find_input_error
 from scripts.labels import SCHEMES
@@ -169,6 +170,9 @@ def test_ct_recipe_reads_subject_folders(tmp_path: Path) -> None:
     overrides = TINY | {"dataset_dir": str(tmp_path / "data"), "reshape": [32, 32, 32], "num_workers": 0}
     run(tmp_path, "train.json", "recipe/ct.json", **overrides)
     assert len(read(tmp_path / "models" / "model.json")["datalist"]["validation"]) == 2
+    run(tmp_path, "train.json", "evaluate.json")
+    (case,) = read(tmp_path / "runs" / "run" / "test" / "cases.json")
+    assert nib.load(case["prediction"]).shape == (20, 20, 16)
 
 
 def test_full_recipe_changes_numbers_alone() -> None:
@@ -266,3 +270,61 @@ def test_one_id_is_written_where_the_scheme_has_only_one(trained: Path, data: Pa
     out = tmp_path / "out"
     run(trained, "inference.json", kind="infer", dataset_dir=str(data), output_dir=str(out), label_scheme="binary")
     assert set(np.unique(np.asarray(nib.load(out / "BRATS_013_seg.nii.gz").dataobj))) <= {0, 1}
+
+
+def test_channels_are_stacked_as_the_model_was_trained(tmp_path: Path) -> None:
+    """A model of another channel order is scored and run in that order, not in the default one."""
+    order = ["T1gd", "FLAIR", "T1w", "T2w"]
+    folder = write_brats_folders(tmp_path / "data", cases=8)
+    run(tmp_path, "train.json", dataset_dir=str(folder), modalities=order, **TINY)
+    other = write_brats_folders(tmp_path / "other", cases=2, style="2023")
+    run(tmp_path, "train.json", "evaluate.json", dataset_dir=str(other), evaluate_on="all", run_name="other")
+    for case in read(tmp_path / "runs" / "other" / "test" / "cases.json"):
+        assert [path.split("-")[-1].split(".")[0] for path in case["image"]] == ["t1c", "t2f", "t1n", "t2w"]
+
+
+def test_split_of_other_modalities_or_labels_is_refused(data: Path, tmp_path: Path) -> None:
+    folder, split = write_brats_folders(tmp_path / "data", cases=8), str(tmp_path / "split.json")
+    order = ["T1gd", "FLAIR", "T1w", "T2w"]
+    assert cases_command(["--dataset_dir", str(folder), "--output", split, "--modalities", *order]) == 0
+    given = TINY | {"dataset_dir": str(folder), "datalist_file": split}
+    assert "was made for modalities" in refused(tmp_path, "train.json", **given)
+    given["modalities"] = order
+    assert "its label scheme is brats2018" in refused(tmp_path, "train.json", label_scheme="msd", **given)
+
+
+def test_patients_of_the_training_are_not_scored(trained: Path, data: Path, tmp_path: Path) -> None:
+    run(trained, "train.json", "evaluate.json", evaluate_on="all", run_name="all")
+    assert read(trained / "runs" / "all" / "test" / "summary.json")["n_cases"] == 2
+
+
+def test_split_without_a_test_part_is_refused(data: Path, tmp_path: Path) -> None:
+    run(tmp_path, "train.json", dataset_dir=str(data), split_ratios=[0.8, 0.2, 0.0], **TINY)
+    assert "has no test part" in refused(tmp_path, "train.json", "evaluate.json")
+
+
+def test_corrected_labels_do_not_meet_an_old_disk_cache(tmp_path: Path) -> None:
+    folder, voxels = write_decathlon(tmp_path / "data", cases=8), []
+    for values in ((1, 2, 3), (2, 3)):
+        for label in (folder / "labelsTr").iterdir():
+            image = nib.load(label)
+            volume = np.asarray(image.dataobj)
+            nib.save(nib.Nifti1Image(volume * np.isin(volume, values), image.affine), label)
+        job = workflow(
+            tmp_path, "train.json", "data/persistent.json", dataset_dir=str(folder), cache_dir=str(tmp_path / "cache"),
+            **TINY,
+        )  # fmt: skip
+        job.initialize()
+        voxels.append(int((job.parser.get_parsed_content("validate::dataset")[0]["label"] == 1).sum()))
+    assert voxels[0] > 0 and voxels[1] == 0
+
+
+def test_model_trained_on_real_patients_segments_another(tmp_path: Path) -> None:
+    """Task01 at 2 mm trains a small network; a patient as published, 1 mm and a file a modality, is segmented by it."""
+    run(tmp_path, "train.json", dataset_dir=str(patients("Task01_BrainTumour_2mm")), **TINY)
+    folder = patients("BraTS2021")
+    run(tmp_path, "inference.json", kind="infer", dataset_dir=str(folder), output_dir=str(tmp_path / "out"))
+    for case in ("BraTS2021_00006", "BraTS2021_01477"):
+        labels = nib.load(tmp_path / "out" / f"{case}_seg.nii.gz")
+        source = nib.load(folder / case / f"{case}_flair.nii.gz")
+        assert labels.shape == source.shape and np.array_equal(labels.affine, source.affine)
