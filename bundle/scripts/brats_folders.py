@@ -62,11 +62,12 @@ def read_groups(root: Path, groups: dict[tuple[Path, str], Parts], modalities: S
         ambiguous = [files for key, files in parts.items() if len(files) > 1 and key in {*wanted, "seg"}]
         # Where a name occurs in two folders, problems are told apart by folder.
         shown = name if occurrences[name] == 1 else (folder / name).relative_to(root).as_posix()
+        problems = dataset.problems if "seg" in parts else dataset.image_problems
         if missing:
-            dataset.problems[shown] = f"{folder}: no file for {', '.join(missing)} (wanted: {', '.join(modalities)})"
+            problems[shown] = f"{folder}: no file for {', '.join(missing)} (wanted: {', '.join(modalities)})"
         elif ambiguous:
             files = ", ".join(sorted(path.name for path in ambiguous[0]))
-            dataset.problems[shown] = f"{folder}: several files for one modality ({files})"
+            problems[shown] = f"{folder}: several files for one modality ({files})"
         elif "seg" in parts:
             dataset.cases.append(make_case(name, tuple(parts[key][0] for key in wanted), parts["seg"][0]))
         else:

@@ -81,7 +81,8 @@ def _decathlon(root: Path, modalities: Sequence[str]) -> Dataset:
             if name.startswith("._"):  # macOS resource forks, listed by careless scripts
                 continue
             if missing := [str(path) for path in paths if not path.is_file()]:
-                dataset.problems[name] = f"{' and '.join(missing)}: listed in dataset.json but not there"
+                problems = dataset.problems if section == "training" else dataset.image_problems
+                problems[name] = f"{' and '.join(missing)}: listed in dataset.json but not there"
             elif section == "training":
                 dataset.cases.append(make_case(name, (paths[0],), paths[1]))
             else:

@@ -52,7 +52,8 @@ class Dataset:
         declared_labels: id to tissue name from dataset.json, or None.
         naming: the label ids that file names speak for: ``brats2018``, ``brats2023``, ``brats-ped``, or None.
         given_split: case name to ``training`` or ``validation`` where the folders say so, or None.
-        problems: name to one sentence for each case with a file missing or ambiguous; such a case is in no list.
+        problems: name to one sentence for each labelled case with a file missing or ambiguous; it is in no list.
+        image_problems: the same for cases without a label, which a training does not need.
     """
 
     root: Path
@@ -63,6 +64,7 @@ class Dataset:
     naming: str | None = None
     given_split: dict[str, str] | None = None
     problems: dict[str, str] = field(default_factory=dict)
+    image_problems: dict[str, str] = field(default_factory=dict)
 
 
 def make_case(name: str, image: tuple[Path, ...], label: Path | None = None) -> Case:

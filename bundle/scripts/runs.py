@@ -104,30 +104,59 @@ def merged_config() -> dict[str, Any]:
     raise RuntimeError("merged_config() was called outside of a MONAI bundle workflow.")
 
 
-def shipped_items(configs: Path) -> set[str]:
-    """Names of the top-level items of the bundle's own configs; an override file may leave one without a reader."""
-    names = (name for file in configs.rglob("*.json") for name in read_json(file, "config"))
-    return {name.lstrip("+").split("::")[0] for name in names}
+def shipped_items(configs: Path) -> dict[Path, dict[str, Any]]:
+    """The bundle's own configs, by file."""
+    return {file: read_json(file, "config") for file in sorted(configs.rglob("*.json")) if file.name != "metadata.json"}
 
 
-def refuse_unknown_items(config: Mapping[str, Any], shipped: set[str]) -> None:
+def refuse_unknown_items(config: Mapping[str, Any], shipped: Mapping[Path, Mapping[str, Any]]) -> None:
     """Refuse top-level items that nothing reads, which is what a misspelt override becomes.
 
     Args:
         config: the merged config.
-        shipped: names that are known whether or not this config reads them.
+        shipped: the bundle's own configs. Their names are known where they were merged in, even if a later file left
+            one without a reader.
 
     Raises:
-        InputError: naming the item and the nearest known name.
+        InputError: naming the item, and the nearest known name or the config that would read it.
     """
     text = json.dumps(config, default=str)
     properties = {p["id"].split("::")[0] for p in (*TrainProperties.values(), *InferProperties.values())}
-    known = READ_BY_MONAI | properties | shipped | {key for key in config if _is_referenced(key, text)}
+    merged = {name for content in shipped.values() if _is_merged(content, config) for name in _names(content)}
+    known = READ_BY_MONAI | properties | merged | {key for key in config if _is_referenced(key, text)}
     for key in config:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(known & set(config)))}."
-            raise InputError(f"override '{key}' is read by nothing in this config; {hint}")
+        if key in known:
+            continue
+        readers = [file for file, content in shipped.items() if key in _names(content)]
+        near = difflib.get_close_matches(key, known, n=1)
+        if readers:
+            hint = f"it belongs to {' and '.join(file.name for file in readers)}."
+        elif near:
+            hint = f"did you mean '{near[0]}'?"
+        else:
+            hint = f"known are {', '.join(sorted(known & set(config)))}."
+        raise InputError(f"override '{key}' is read by nothing in this config; {hint}")
+
+
+def _names(content: Mapping[str, Any]) -> set[str]:
+    """Top-level names that a config file sets."""
+    return {name.lstrip("+").split("::")[0] for name in content}
+
+
+def _is_merged(content: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """Whether a config file is part of the merged one; MONAI does not keep the names of the files."""
+    for name, value in content.items():
+        merged: Any = config
+        for level in name.lstrip("+").split("::"):
+            if not isinstance(merged, Mapping) or level not in merged:
+                return False
+            merged = merged[level]
+        # A whole config may be overridden anywhere; an override that was merged shows in the objects that it names.
+        if "bundle_root" not in content and isinstance(value, Mapping) and "_target_" in value:
+            target = merged.get("_target_") if isinstance(merged, Mapping) else None
+            if target not in (value["_target_"], "scripts.checkpoints.from_recipe"):
+                return False
+    return True
 
 
 def _is_referenced(key: str, text: str) -> bool:

@@ -55,9 +55,10 @@ def survey_labelled(
     """
     dataset = find_dataset(dataset_dir, modalities)
     if not dataset.cases and not dataset.problems:
+        count = len(dataset.unlabelled) + len(dataset.image_problems)
         raise InputError(
-            f"{dataset.root}: none of its {len(dataset.unlabelled)} cases has a label, which training and evaluation "
-            "need; set dataset_dir to labelled data, or segment these with configs/inference.json."
+            f"{dataset.root}: none of its {count} cases has a label, which training and evaluation need; set "
+            "dataset_dir to labelled data, or segment these with configs/inference.json."
         )
     facts = check_cases(dataset.cases, len(modalities), progress=progress)
     problems = dataset.problems | {
@@ -82,9 +83,12 @@ def survey_images(
         The data set, the usable cases (their labels left out), and name to sentence of the others.
     """
     dataset = find_dataset(dataset_dir, modalities)
-    found = dataset.unlabelled or [Case(case.name, case.patient, case.image, None) for case in dataset.cases]
+    found, problems = dataset.unlabelled, dataset.image_problems
+    if not found and not problems:
+        found = [Case(case.name, case.patient, case.image, None) for case in dataset.cases]
+        problems = dataset.problems
     facts = check_cases(found, len(modalities), progress=progress)
-    problems = dataset.problems | {
+    problems = problems | {
         case.name: "; ".join(fact.problems) for case, fact in zip(found, facts, strict=True) if fact.problems
     }
     return dataset, [case for case in found if case.name not in problems], problems

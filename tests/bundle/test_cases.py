@@ -310,3 +310,17 @@ def test_real_patients(
     assert f"{shape} ({count} cases)" in printed and "problems     none" in printed
     datalist = cases.load_datalist(output)
     assert datalist["label_scheme"] == scheme and len(names(datalist)) == count
+
+
+def test_training_needs_no_unlabelled_image_and_inference_no_label(tmp_path: Path) -> None:
+    """Many delete the Decathlon's imagesTs, which dataset.json goes on listing."""
+    folder = write_decathlon(tmp_path, cases=8, unlabelled=2)
+    (folder / "imagesTs" / "BRATS_009.nii.gz").unlink()
+    (folder / "labelsTr" / "BRATS_002.nii.gz").unlink()
+    with pytest.raises(InputError, match="1 of 8 cases is unusable|1 of 8 cases are unusable") as caught:
+        cases.prepare_datalist(folder)
+    assert "BRATS_002" in str(caught.value) and "BRATS_009" not in str(caught.value)
+    with pytest.raises(InputError, match="1 of 2 cases") as caught:
+        cases.image_items(folder, cases.MODALITIES, False)
+    assert "BRATS_009" in str(caught.value) and "BRATS_002" not in str(caught.value)
+    assert [item["case"] for item in cases.image_items(folder, cases.MODALITIES, True)] == ["BRATS_010"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from monai.bundle import ConfigParser
 from scripts.errors import InputError
 from scripts.runs import command, refuse_unknown_items, run_dir, shipped_items, versions
 
@@ -14,22 +15,52 @@ CONFIGS = Path(__file__).resolve().parents[2] / "bundle" / "configs"
 def test_misspelt_override_is_refused_with_the_nearest_name() -> None:
     config = {"epochs": 3, "epochz": 3, "train": {"trainer": {"max_epochs": "@epochs"}}}
     with pytest.raises(InputError, match="override 'epochz' is read by nothing in this config; did you mean 'epochs'?"):
-        refuse_unknown_items(config, shipped=set())
+        refuse_unknown_items(config, shipped={})
 
 
 def test_a_users_own_item_that_is_referenced_is_welcome() -> None:
-    refuse_unknown_items({"my_loss": {"_target_": "DiceLoss"}, "train": {"loss": "@my_loss"}}, shipped=set())
+    refuse_unknown_items({"my_loss": {"_target_": "DiceLoss"}, "train": {"loss": "@my_loss"}}, shipped={})
 
 
 def test_a_name_is_not_taken_for_the_beginning_of_a_longer_one() -> None:
     with pytest.raises(InputError, match="override 'epoch'"):
-        refuse_unknown_items({"epoch": 3, "epochs": 3, "train": {"n": "@epochs", "m": "@epochs::0"}}, shipped=set())
+        refuse_unknown_items({"epoch": 3, "epochs": 3, "train": {"n": "@epochs", "m": "@epochs::0"}}, shipped={})
 
 
-def test_shipped_names_come_from_every_config() -> None:
-    names = shipped_items(CONFIGS)
-    assert {"epochs", "save_probabilities", "evaluate_on", "cache_dir", "reshape", "backend", "train"} <= names
-    assert not any(name.startswith("+") or "::" in name for name in names)
+def merged(*files: str, **overrides: object) -> dict:
+    parser = ConfigParser()
+    parser.read_config([str(CONFIGS / file) for file in files])
+    parser.update(overrides)
+    return parser.get()
+
+
+EVERY_COMBINATION = [
+    [*base, *extra, *evaluate]
+    for base in (["train.json"], ["train.json", "full.json"], ["train.json", "multi_gpu_train.json"])
+    for extra in ([], *([path.relative_to(CONFIGS).as_posix()] for path in sorted(CONFIGS.glob("*/*.json"))))
+    for evaluate in ([], ["evaluate.json"])
+]
+
+
+def test_every_combination_of_shipped_configs_is_known() -> None:
+    for files in (*EVERY_COMBINATION, ["inference.json"]):
+        refuse_unknown_items(merged(*files), shipped_items(CONFIGS))
+
+
+@pytest.mark.parametrize(
+    ("files", "key", "belongs"),
+    [
+        (["inference.json"], "epochs", "train.json"),
+        (["inference.json"], "spacing", "train.json"),
+        (["train.json"], "cache_dir", "persistent.json"),
+        (["train.json"], "evaluate_on", "evaluate.json"),
+        (["train.json"], "reshape", "ct.json and distmis.json"),
+        (["train.json", "evaluate.json"], "save_probabilities", "inference.json"),
+    ],
+)
+def test_knob_of_a_config_that_was_not_given_is_refused(files: list[str], key: str, belongs: str) -> None:
+    with pytest.raises(InputError, match=f"'{key}' is read by nothing in this config; it belongs to .*{belongs}"):
+        refuse_unknown_items(merged(*files, **{key: 1}), shipped_items(CONFIGS))
 
 
 def test_run_folder_is_absolute_and_named_or_dated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
