@@ -1,4 +1,4 @@
-"""The store as MONAI data sets: whole volumes for validation, and the cases behind :class:`scripts.loader.PatchLoader`."""
+"""The store as a MONAI data set: whole volumes for validation, and the cases that patches are read from."""
 
 from __future__ import annotations
 

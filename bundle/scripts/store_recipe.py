@@ -25,7 +25,7 @@ _IGNORED = {"R", "_lazy", "lazy", "_do_transform", "allow_missing_keys", "progre
 
 
 def describe_recipe(transforms: Sequence[Any] | Compose) -> dict[str, Any]:
-    """Everything that the voxels of a store depend on, as plain JSON: the same on every machine and in every process."""
+    """Everything that the voxels of a store depend on, as plain JSON: the same on every machine."""
     chain = transforms.transforms if isinstance(transforms, Compose) else transforms
     return {
         "format": FORMAT,
@@ -75,7 +75,7 @@ def claim(store_dir: Path, recipe: Mapping[str, Any], replace: bool = False) -> 
     if not file.is_file():
         if store_dir.is_dir() and any(not path.name.startswith(".") for path in store_dir.iterdir()):
             raise InputError(
-                f"{store_dir}: has files but no {RECIPE_FILE}, so it is no store; give store_dir an empty or new folder."
+                f"{store_dir}: has files but no {RECIPE_FILE}, so it is no store; give store_dir a new folder."
             )
         write_json(file, recipe)
         return
