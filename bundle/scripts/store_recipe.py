@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,12 +42,14 @@ def digest_recipe(recipe: Mapping[str, Any]) -> str:
 
 def describe(value: Any) -> Any:
     """A value as plain JSON: an object as its class and what was set on it, a function by its name."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # NaN would differ from itself
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, (np.ndarray, torch.Tensor, np.generic)):
-        return value.tolist()
+        return describe(value.tolist())
     if isinstance(value, Mapping):
         return {str(key): describe(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):

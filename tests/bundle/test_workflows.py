@@ -128,9 +128,10 @@ def test_same_seed_same_run(trained: Path, data: Path, tmp_path: Path) -> None:
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
-@pytest.mark.parametrize("override", ["dataset", "persistent", "cache", "smart_cache"])
+@pytest.mark.parametrize("override", ["dataset", "persistent", "cache", "smart_cache", "store"])
 def test_every_way_of_reading_trains(override: str, data: Path, tmp_path: Path) -> None:
-    extra = {"cache_dir": str(tmp_path / "cache")} if override == "persistent" else {}
+    kept_in = {"persistent": "cache_dir", "store": "store_dir"}
+    extra = {kept_in[override]: str(tmp_path / "kept")} if override in kept_in else {}
     run(tmp_path, "train.json", f"data/{override}.json", dataset_dir=str(data), **TINY, **extra)
     assert (tmp_path / "models" / "model.pt").is_file()
 
