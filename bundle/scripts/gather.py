@@ -69,14 +69,14 @@ def _crop(
         # While still small: the stored type has half the bytes of the patch's.
         voxels, ids = voxels.flip(mirrored), ids.flip(mirrored)
     # Voxels and channels of a row as one run: PyTorch's inner loops are as long as the last dimension.
-    runs = torch.as_tensor(np.stack([gain, draw.offset]), dtype=out.dtype, device=out.device)
+    runs = torch.as_tensor(np.stack([gain, draw.offset]), dtype=out.dtype, device=out.device).repeat(1, out.shape[2])
     if voxels.shape[:3] != out.shape[:3]:
-        out.copy_(runs[1].expand_as(out))
+        out.view(*out.shape[:2], -1).copy_(runs[1].expand(*out.shape[:2], -1))
         out_label.zero_()
     inside = out[tuple(target)]
     inside = inside.view(*inside.shape[:2], -1)
     inside.copy_(voxels.flatten(2))
-    gains, offsets = runs.repeat(1, voxels.shape[2])
+    gains, offsets = runs[:, : inside.shape[2]]
     torch.addcmul(offsets, inside, gains, out=inside)
     out_label[tuple(target)].copy_(ids)
 

@@ -85,7 +85,7 @@ class PatchLoader:
         self.sampler = sampler
         self.ahead = ahead
         self.epoch = 0
-        self._buffers: list[Buffer] = []
+        self._spare: list[Buffer] = []
 
     def __len__(self) -> int:
         cases: Sized = self.dataset if self.sampler is None else self.sampler
@@ -96,11 +96,11 @@ class PatchLoader:
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        if not self._buffers:
-            self._buffers = [self._buffer() for _ in range(self.ahead + 1)]
+        # Kept for the next epoch, but two epochs that run at the same time have buffers of their own.
+        buffers, self._spare = self._spare or [self._buffer() for _ in range(self.ahead + 1)], []
         free: queue.SimpleQueue[Buffer] = queue.SimpleQueue()
         ready: queue.SimpleQueue[Buffer | BaseException | None] = queue.SimpleQueue()
-        for buffer in self._buffers:
+        for buffer in buffers:
             free.put(buffer)
         stop = threading.Event()
         threads, limited = torch.get_num_threads(), threading.Event()
@@ -119,8 +119,9 @@ class PatchLoader:
         finally:
             # Also reached when the caller stops early: the thread must not write into buffers that are used again.
             stop.set()
-            free.put(self._buffers[0])
+            free.put(buffers[0])
             thread.join()
+            self._spare = buffers
 
     def _buffer(self) -> Buffer:
         channels = self.dataset.stored(0).image.shape[3]

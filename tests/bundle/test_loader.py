@@ -85,6 +85,17 @@ def test_an_early_stop_leaves_no_thread_and_the_next_epoch_whole(dataset: StoreD
     assert len(kept(made)) == 3
 
 
+def test_two_epochs_at_the_same_time_do_not_share_memory(dataset: StoreDataset) -> None:
+    made, alone = loader(dataset), kept(loader(dataset))
+    first = iter(made)
+    ours = [kept([next(first)])[0]]
+    made.set_epoch(0)
+    theirs = kept(made)
+    ours += kept(first)
+    for one, other, wanted in zip(ours, theirs, alone, strict=True):
+        assert torch.equal(one["image"], wanted["image"]) and torch.equal(other["image"], wanted["image"])
+
+
 def test_an_error_in_the_thread_reaches_the_caller(dataset: StoreDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     made = loader(dataset)
     next(iter(made))
