@@ -64,17 +64,11 @@ class kernels:  # noqa: N801  a context manager reads as a verb
         native.library = self.kept
 
 
-def resident_mb() -> float:
-    """Memory of this process that is resident, files mapped into it included."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / 1e6
-
-
 def grown_mb(make: Callable[[], Any]) -> tuple[Any, float]:
     """What ``make`` returns, and by how much the process grew."""
-    before = resident_mb()
+    before = timing.resident_mb()
     made = make()
-    return made, resident_mb() - before
+    return made, timing.resident_mb() - before
 
 
 def touch(dataset: StoreDataset) -> None:

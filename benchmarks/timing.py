@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import platform
 import statistics
 import sys
@@ -85,6 +86,12 @@ def arguments(description: str | None, rounds: int) -> argparse.ArgumentParser:
     return parser
 
 
+def resident_mb() -> float:
+    """Memory of this process that is resident, files mapped into it included (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 def machine() -> str:
     """Processor, its visible cores, and the versions that matter, in one line."""
     model = platform.processor() or platform.machine()
@@ -96,11 +103,19 @@ def machine() -> str:
 
 
 def finish(
-    ratios: Mapping[str, float], timings: Mapping[str, Timing], checks: Mapping[str, Any], json_file: Path | None
+    ratios: Mapping[str, float],
+    timings: Mapping[str, Timing],
+    checks: Mapping[str, Any],
+    json_file: Path | None,
+    **more: Any,
 ) -> None:
-    """Print the table, the checks' figures, and the ratios last, as ``RATIO name value``; save them where asked."""
+    """Print the table, the checks' figures, and the ratios last, as ``RATIO name value``; save them where asked.
+
+    ``more`` is what else the file shall hold.
+    """
     out = sys.stdout.write
-    out(table(timings) + "\n")
+    if timings:
+        out(table(timings) + "\n")
     for name, value in checks.items():
         out(f"check {name}: {value}\n")
     for name, value in ratios.items():
@@ -113,5 +128,6 @@ def finish(
             "wall_s": {name: timing.wall_s for name, timing in timings.items()},
             "machine": machine(),
             "date": datetime.date.today().isoformat(),
+            **more,
         }
         json_file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
