@@ -21,6 +21,7 @@ from scripts import distributed
 from scripts.errors import InputError
 from scripts.gather import gather
 from scripts.patches import LocateTumourd, PatchRecipe, RandPatchd
+from scripts.resident import ResidentStore
 from scripts.store_data import StoreDataset
 
 
@@ -86,6 +87,7 @@ class PatchLoader:
         self.ahead = ahead
         self.epoch = 0
         self._spare: list[Buffer] = []
+        self._resident = None if dataset.device.type == "cpu" else ResidentStore(dataset.cases(), dataset.device)
 
     def __len__(self) -> int:
         cases: Sized = self.dataset if self.sampler is None else self.sampler
@@ -124,7 +126,7 @@ class PatchLoader:
             self._spare = buffers
 
     def _buffer(self) -> Buffer:
-        channels = self.dataset.stored(0).image.shape[3]
+        channels = len(self.dataset.stored(0).units)
         return Buffer(self.batch_size * self.num_samples, channels, self.recipe.patch_size, self.dataset.device)
 
     def _order(self, epoch: int) -> list[int]:
@@ -151,23 +153,29 @@ class PatchLoader:
                 buffer = free.get()
                 if stop.is_set():
                     return
-                buffer.names.clear()
-                for position in range(first, min(first + self.batch_size, len(order))):
-                    rng = np.random.default_rng((self.seed, epoch, distributed.rank(), position))
-                    self._add_patches(buffer, order[position], rng)
+                positions = range(first, min(first + self.batch_size, len(order)))
+                self._fill_one(buffer, [order[p] for p in positions], [self._rng(epoch, p) for p in positions])
                 ready.put(buffer)
             ready.put(None)
         except BaseException as error:
             ready.put(error)
 
-    def _add_patches(self, buffer: Buffer, index: int, rng: np.random.Generator) -> None:
-        case = self.dataset.stored(index)
-        *shape, channels = case.image.shape
-        for _ in range(self.num_samples):
-            draw = self.recipe.draw(rng, shape, channels, case.locations, case.spacing_mm)
-            slot = len(buffer.names)
-            gather(case.image, case.label, draw, draw.gain * case.units, buffer.voxels[slot], buffer.ids[slot])
-            buffer.names.append(case.name)
+    def _rng(self, epoch: int, position: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, epoch, distributed.rank(), position))
+
+    def _fill_one(self, buffer: Buffer, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> None:
+        chosen = [index for index in indices for _ in range(self.num_samples)]
+        cases = [self.dataset.stored(index) for index in chosen]
+        draws = [
+            self.recipe.draw(rng, case.label.shape, len(case.units), case.locations, case.spacing_mm)
+            for case, rng in zip(cases, [rng for rng in rngs for _ in range(self.num_samples)], strict=True)
+        ]
+        buffer.names = [case.name for case in cases]
+        if self._resident is not None:
+            self._resident.gather(buffer.names, draws, buffer.voxels[: len(chosen)], buffer.ids[: len(chosen)])
+            return
+        for case, draw, out, ids in zip(cases, draws, buffer.voxels, buffer.ids, strict=False):
+            gather(case.image, case.label, draw, draw.gain * case.units, out, ids)
 
 
 def patch_recipe(transforms: Sequence[Any]) -> tuple[PatchRecipe, int]:

@@ -38,7 +38,7 @@ class StoredCase:
 
     Attributes:
         name: of the case.
-        image: int16, (H, W, D, C), mapped from the file or on a device.
+        image: int16, (H, W, D, C), mapped from the file.
         label: uint8, (H, W, D), likewise.
         units: what a step of ``image`` is worth, a value a channel.
         locations: voxels of each tumour class, (n, 3).
@@ -53,10 +53,6 @@ class StoredCase:
     locations: Mapping[int, np.ndarray]
     spacing_mm: tuple[float, ...]
     affine: np.ndarray
-
-    def to(self, device: torch.device) -> StoredCase:
-        """The same with its voxels on ``device``."""
-        return StoredCase(**{**vars(self), "image": self.image.to(device), "label": self.label.to(device)})
 
 
 def write_case(folder: Path, data: Mapping[str, Any], recipe: str, sources: Sequence[Mapping[str, Any]]) -> None:

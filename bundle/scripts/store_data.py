@@ -28,7 +28,7 @@ class StoreDataset(Dataset):
         data: items with ``case`` and the paths ``image`` and ``label``.
         transform: the deterministic transforms.
         store_dir: the store's folder.
-        device: where the voxels are kept: ``cpu`` maps them from the files, a GPU holds them all in its memory.
+        device: where patches are made: on ``cpu`` from the mapped files, or on a GPU, which then holds all voxels.
 
     Raises:
         InputError: the store is stale, or a case cannot be prepared.
@@ -60,13 +60,16 @@ class StoreDataset(Dataset):
         """A case as the store holds it, opened once."""
         name = self.names[index]
         if name not in self._open:
-            case = read_case(self.folder / name)
-            self._open[name] = case if self.device.type == "cpu" else case.to(self.device)
+            self._open[name] = read_case(self.folder / name)
         return self._open[name]
+
+    def cases(self) -> list[StoredCase]:
+        """All cases, in the order of the indices."""
+        return [self.stored(index) for index in range(len(self))]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         case = self.stored(index)
-        units = torch.as_tensor(case.units, device=self.device)
+        units = torch.as_tensor(case.units)
         affine = torch.as_tensor(np.asarray(case.affine), dtype=torch.float64)
         return {
             "image": MetaTensor((case.image * units).permute(3, 0, 1, 2).contiguous(), affine=affine),

@@ -12,6 +12,7 @@ from monai.transforms import RandFlipd
 from scripts.errors import InputError
 from scripts.loader import PatchLoader
 from scripts.patches import LocateTumourd, RandPatchd
+from scripts.resident import ResidentStore
 from scripts.store_data import StoreDataset
 from test_store import chain, listed
 from tiny import write_decathlon
@@ -137,3 +138,13 @@ def test_a_training_from_the_store_is_repeatable(tiny_decathlon: Path, tmp_path:
     assert np.isfinite(
         float((tmp_path / "b" / "runs" / "run" / "metrics.jsonl").read_text().split('"train_loss": ')[1].split(",")[0])
     )
+
+
+def test_a_store_on_the_device_gives_the_same_batches(dataset: StoreDataset) -> None:
+    """Here the device is the CPU, in eager mode; the same code runs on a GPU."""
+    from_files, on_device = loader(dataset), loader(dataset)
+    on_device._resident = ResidentStore(dataset.cases(), torch.device("cpu"))
+    for ours, theirs in zip(kept(on_device), kept(from_files), strict=True):
+        assert ours["case"] == theirs["case"]
+        torch.testing.assert_close(ours["image"], theirs["image"], atol=2e-3, rtol=1e-3)
+        assert (ours["label"] != theirs["label"]).float().mean() < 2e-3
