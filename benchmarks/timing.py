@@ -14,7 +14,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,9 +63,23 @@ def interleave(
     return timings
 
 
-def ratio(slow: Timing, fast: Timing) -> float:
-    """How many times less CPU time ``fast`` takes, by medians."""
-    return slow.median_cpu_s / fast.median_cpu_s
+class Ratio(float):
+    """How many times less one side takes, by medians; with the smallest and largest ratio of single rounds."""
+
+    low: float
+    high: float
+
+    def __new__(cls, slow: Sequence[float], fast: Sequence[float]) -> Ratio:
+        """Of two sides' values, a value a round."""
+        ratio = super().__new__(cls, statistics.median(slow) / statistics.median(fast))
+        rounds = [a / b for a, b in zip(slow, fast, strict=True)]
+        ratio.low, ratio.high = min(rounds), max(rounds)
+        return ratio
+
+
+def ratio(slow: Timing, fast: Timing) -> Ratio:
+    """How many times less CPU time ``fast`` takes."""
+    return Ratio(slow.cpu_s, fast.cpu_s)
 
 
 def table(timings: Mapping[str, Timing]) -> str:
@@ -118,16 +132,26 @@ def finish(
         out(table(timings) + "\n")
     for name, value in checks.items():
         out(f"check {name}: {value}\n")
+    spans = {name: (getattr(value, "low", None), getattr(value, "high", None)) for name, value in ratios.items()}
     for name, value in ratios.items():
-        out(f"RATIO {name} {value:.2f}\n")
-    if json_file is not None:
-        result = {
-            "ratios": dict(ratios),
-            "checks": dict(checks),
-            "cpu_s": {name: timing.cpu_s for name, timing in timings.items()},
-            "wall_s": {name: timing.wall_s for name, timing in timings.items()},
-            "machine": machine(),
-            "date": datetime.date.today().isoformat(),
-            **more,
-        }
-        json_file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        low, high = spans[name]
+        out(f"RATIO {name} {float(value):.2f}" + (f" (rounds {low:.2f} to {high:.2f})\n" if low else "\n"))
+    if json_file is None:
+        return
+    script = sys.modules["__main__"]
+    result = {
+        "claim": " ".join((script.__doc__ or "").split("\n\n")[0].removeprefix("Claim: ").split()),
+        "command": f"python benchmarks/{Path(script.__file__ or '').name}",
+        "ratios": {
+            name: {"median": float(value), "min": spans[name][0], "max": spans[name][1]}
+            for name, value in ratios.items()
+        },
+        "checks": dict(checks),
+        "cpu_s": {name: timing.cpu_s for name, timing in timings.items()},
+        "wall_s": {name: timing.wall_s for name, timing in timings.items()},
+        "machine": machine(),
+        "date": datetime.date.today().isoformat(),
+        **more,
+    }
+    json_file.parent.mkdir(parents=True, exist_ok=True)
+    json_file.write_text(json.dumps(result, indent=1, default=str) + "\n", encoding="utf-8")

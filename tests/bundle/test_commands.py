@@ -112,6 +112,21 @@ def test_two_processes_train_one_model(bundle: Path, data: Path, tmp_path: Path)
     assert len(list((tmp_path / "out").iterdir())) == 1
 
 
+def test_two_processes_train_from_one_store(bundle: Path, data: Path, tmp_path: Path) -> None:
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+    overlay = "['configs/train.json','configs/data/store.json','configs/multi_gpu_train.json']"
+    done = monai_bundle(
+        "run", "--config_file", overlay, "--dataset_dir", str(data), "--output_dir", str(tmp_path / "runs"),
+        "--ckpt_dir", str(tmp_path / "models"), "--run_name", "two", "--store_dir", str(tmp_path / "store"), *TINY,
+        cwd=bundle, launcher=launcher,
+    )  # fmt: skip
+    assert "global batch 4 patches (2 a process, 2 processes)" in done.stdout
+    held = json.loads((tmp_path / "runs" / "two" / "datalist.json").read_text())
+    stored = sorted(folder.name for folder in (tmp_path / "store").glob("BRATS_*"))
+    assert stored == sorted(entry["case"] for part in ("training", "validation") for entry in held[part])
+    assert not list((tmp_path / "store").glob(".part-*"))
+
+
 def test_one_epoch_on_monai_1_5_2(bundle: Path, data: Path, tmp_path: Path) -> None:
     overlay = os.environ.get("MONAI_152_PATH")
     if not overlay:
