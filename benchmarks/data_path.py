@@ -9,11 +9,13 @@ are printed with their split: how much is normalising each volume once instead o
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import full_size
 import numpy as np
@@ -21,7 +23,7 @@ import published
 import timing
 import torch
 from monai.data import CacheDataset, DataLoader, Dataset
-from scripts import native
+from scripts import compiled
 from scripts.gather import gather
 from scripts.loader import PatchLoader
 from scripts.patches import PatchRecipe, RandPatchd
@@ -38,30 +40,16 @@ def forever(batches: Iterable[Any]) -> Iterator[Any]:
     return itertools.chain.from_iterable(itertools.repeat(batches))
 
 
-def drawing(batches: Iterable[Any], compiled: bool = True) -> Callable[[], None]:
-    """A function that takes one batch."""
+def drawing(batches: Iterable[Any], samples: int, kernel: bool = True) -> Callable[[], None]:
+    """A function that takes ``samples`` batches; without ``kernel`` the gather is PyTorch's."""
     endless = forever(batches)
 
     def draw() -> None:
-        with kernels(compiled):
-            next(endless)
+        with contextlib.nullcontext() if kernel else mock.patch.object(compiled, "library", lambda name: None):
+            for _ in range(samples):
+                next(endless)
 
     return draw
-
-
-class kernels:  # noqa: N801  a context manager reads as a verb
-    """Let the gather use its compiled kernel, or not."""
-
-    def __init__(self, compiled: bool) -> None:
-        self.compiled = compiled
-
-    def __enter__(self) -> None:
-        self.kept = native.library
-        if not self.compiled:
-            native.library = lambda name: None
-
-    def __exit__(self, *_: object) -> None:
-        native.library = self.kept
 
 
 def grown_mb(make: Callable[[], Any]) -> tuple[Any, float]:
@@ -119,18 +107,27 @@ def main() -> None:
         _, store_mb = grown_mb(lambda: touch(store))
         patches = PatchLoader(store, [RandPatchd(**AUGMENTATION)], batch_size=1)
         turned = PatchLoader(store, [RandPatchd(**TURNING)], batch_size=1)
-        sides = {
-            "published, Dataset": drawing(DataLoader(Dataset(items, published.recipe()), batch_size=1)),
-            "published, CacheDataset": drawing(DataLoader(cached, batch_size=1)),
-            "CacheDataset, normalised once": drawing(DataLoader(normalised, batch_size=1)),
-            "store, PyTorch": drawing(patches, compiled=False),
-            "store, compiled": drawing(patches),
-            "store, PyTorch, rotated": drawing(turned, compiled=False),
-            "store, compiled, rotated": drawing(turned),
+        samples = {
+            "published, Dataset": 1,
+            "published, CacheDataset": 8,
+            "CacheDataset, normalised once": 16,
+            "store, PyTorch": 64,
+            "store, compiled": 64,
+            "store, PyTorch, rotated": 8,
+            "store, compiled, rotated": 32,
         }
-        repeats = {name: 64 if name.startswith("store") else 8 for name in sides} | {"published, Dataset": 1}
-        repeats["store, PyTorch, rotated"] = 8
-        timings = timing.interleave(sides, options.rounds, repeats=repeats)
+        batches = {
+            "published, Dataset": DataLoader(Dataset(items, published.recipe(options.label_scheme)), batch_size=1),
+            "published, CacheDataset": DataLoader(cached, batch_size=1),
+            "CacheDataset, normalised once": DataLoader(normalised, batch_size=1),
+        }
+        sides = {
+            name: drawing(
+                batches.get(name) or (turned if "rotated" in name else patches), count, kernel="PyTorch" not in name
+            )
+            for name, count in samples.items()
+        }
+        timings = timing.interleave(sides, options.rounds, units=samples)
         difference = check_patch(store)
         disk = sum(file.stat().st_size for file in Path(scratch).rglob("*") if file.is_file()) / len(items)
     if difference > 1e-3:

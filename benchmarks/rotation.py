@@ -15,7 +15,7 @@ import numpy as np
 import timing
 import torch
 from scipy.ndimage import map_coordinates
-from scripts import native
+from scripts import compiled
 from scripts.gather import gather, placement
 from scripts.patches import PatchRecipe, locate_classes
 
@@ -91,7 +91,7 @@ def main() -> None:
     }
     timings = timing.interleave(sides, options.rounds, repeats={"ours, the whole patch": 8})
     checks = {
-        "compiled kernel": "yes" if native.library("patches") else "no C compiler here: PyTorch",
+        "compiled kernel": "yes" if compiled.library("patches") else "no C compiler here: PyTorch",
         "against scipy, share of the largest value": f"{difference:.1e}",
     }
     timing.finish({"nnU-Net/ours": timing.ratio(*timings.values())}, timings, checks, options.json)

@@ -40,7 +40,11 @@ class Timing:
 
 
 def interleave(
-    sides: Mapping[str, Callable[[], Any]], rounds: int, warmup: int = 1, repeats: Mapping[str, int] | None = None
+    sides: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    warmup: int = 1,
+    repeats: Mapping[str, int] | None = None,
+    units: Mapping[str, int] | None = None,
 ) -> dict[str, Timing]:
     """Time every side once a round, in turns.
 
@@ -48,18 +52,19 @@ def interleave(
         sides: a function a side; what it returns is thrown away.
         rounds: measured rounds, after ``warmup`` unmeasured ones.
         repeats: calls of a side in a round, 1 where not given; the times kept are those of one call.
+        units: what a call of a side gets done, 1 where not given; the times kept are those of one unit.
     """
     timings = {name: Timing() for name in sides}
     for turn in range(warmup + rounds):
         for name, work in sides.items():
-            calls = (repeats or {}).get(name, 1)
+            calls, done = (repeats or {}).get(name, 1), (units or {}).get(name, 1)
             wall, cpu = time.perf_counter(), time.process_time()
             for _ in range(calls):
                 work()
             cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
             if turn >= warmup:
-                timings[name].cpu_s.append(cpu / calls)
-                timings[name].wall_s.append(wall / calls)
+                timings[name].cpu_s.append(cpu / calls / done)
+                timings[name].wall_s.append(wall / calls / done)
     return timings
 
 

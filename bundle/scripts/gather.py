@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from scripts import native
+from scripts import compiled
 
 if TYPE_CHECKING:
     from scripts.patches import Draw
@@ -37,7 +37,7 @@ def gather(
     """
     library = _kernels() if _fits_kernel(image, label, out, out_label) else None
     if library is not None:
-        _gather_native(library, image, label, draw, gain, out, out_label)
+        _gather_compiled(library, image, label, draw, gain, out, out_label)
     elif draw.matrix is None:
         _crop(image, label, draw, gain, out, out_label)
     else:
@@ -111,7 +111,7 @@ def _resample(
 
 
 def _kernels() -> ctypes.CDLL | None:
-    return native.library("patches")
+    return compiled.library("patches")
 
 
 def _fits_kernel(image: torch.Tensor, *others: torch.Tensor) -> bool:
@@ -122,7 +122,7 @@ def _fits_kernel(image: torch.Tensor, *others: torch.Tensor) -> bool:
     )
 
 
-def _gather_native(
+def _gather_compiled(
     library: ctypes.CDLL,
     image: torch.Tensor,
     label: torch.Tensor,

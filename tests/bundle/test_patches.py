@@ -7,8 +7,8 @@ import pytest
 import torch
 from monai.data import CacheDataset, MetaTensor
 from monai.transforms import RandomizableTrait
+from scripts import compiled
 from scripts import gather as gathering
-from scripts import native
 from scripts.errors import InputError
 from scripts.gather import gather, placement
 from scripts.patches import Draw, LocateTumourd, PatchRecipe, RandPatchd, locate_classes, rotation
@@ -104,7 +104,7 @@ def test_the_middle_of_the_patch_stays():
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("turning", [0.0, 1.0])
 def test_the_kernel_and_pytorch_agree(channels, turning):
-    if native.library("patches") is None:
+    if compiled.library("patches") is None:
         pytest.skip("no C compiler here")
     rng = np.random.default_rng(channels)
     for trial in range(20):
@@ -211,12 +211,12 @@ def test_a_recipe_outside_of_its_range_is_refused(knob, named):
 
 
 def test_without_a_compiler_pytorch_does_the_work(monkeypatch):
-    native.library.cache_clear()
+    compiled.library.cache_clear()
     monkeypatch.setenv("CC", "no-such-compiler")
     monkeypatch.setenv("BRATS_CACHE_DIR", "/nonexistent")
     try:
-        assert native.library("patches") is None
+        assert compiled.library("patches") is None
         image, label = volume()
         assert torch.equal(patch(image, label, still((3, 2, 4)))[0], image[3:15, 2:12, 4:12].float())
     finally:
-        native.library.cache_clear()
+        compiled.library.cache_clear()

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 SOURCES = Path(__file__).with_name("kernels")
 # Set to 0 to do without, for example to compare.
-SWITCH = "BRATS_NATIVE"
+SWITCH = "BRATS_COMPILED"
 # Neither errno nor floating-point traps are read; both keep a compiler from vectorising. Results stay IEEE's otherwise.
 FLAGS = ("-O3", "-fPIC", "-shared", "-std=c11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 
