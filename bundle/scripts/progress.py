@@ -110,15 +110,23 @@ class EpochLog:
         validator: its metrics are recorded for the epochs on which it ran.
         batch_size: cases a process takes per step, for the line that tells the global batch.
         crops_per_case: crops of each case in a step.
+        accumulation_steps: batches a step of the optimiser, for that line.
     """
 
     def __init__(
-        self, run_dir: str, optimizer: torch.optim.Optimizer, validator: Engine, batch_size: int, crops_per_case: int
+        self,
+        run_dir: str,
+        optimizer: torch.optim.Optimizer,
+        validator: Engine,
+        batch_size: int,
+        crops_per_case: int,
+        accumulation_steps: int = 1,
     ) -> None:
         self.file = Path(run_dir) / METRICS_FILE
         self.optimizer = optimizer
         self.validator = validator
         self.patches = batch_size * crops_per_case
+        self.accumulation_steps = accumulation_steps
         self.started = self.epoch_started = 0.0
         self.first_epoch = 0
         self.data_wait = DataWait()
@@ -136,14 +144,15 @@ class EpochLog:
         self.started = time.monotonic()
         self.first_epoch = engine.state.epoch
         logger.info(
-            "training on %s: %d epochs of %d steps, global batch %d patches (%d a process, %d process%s)",
+            "training on %s: %d epochs of %d steps, global batch %d patches (%d a process, %d process%s%s)",
             engine.state.device,
             engine.state.max_epochs,
             engine.state.epoch_length,
-            self.patches * world,
+            self.patches * world * self.accumulation_steps,
             self.patches,
             world,
             "" if world == 1 else "es",
+            "" if self.accumulation_steps == 1 else f", {self.accumulation_steps} accumulated",
         )
 
     def start_epoch(self, engine: Engine) -> None:
