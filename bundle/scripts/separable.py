@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 # Voxels. Affines in headers are float32, so the half and whole voxels that spacings ask for come out a little beside.
 POSITION_DECIMALS = 6
+# Rows of weights that are multiplied at a time; measured on 139 to 93 voxels: 16 take 6 ms, all at once 17.
+BLOCK = 16
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def resample_linear(volume: torch.Tensor, samples: Sequence[Samples]) -> torch.T
         volume = _mix_slices(volume, axis, samples[axis - 1], fast)
     if fast in axes:
         volume = _mix_columns(volume, fast, samples[fast - 1])
-    return volume.to(torch.float32).contiguous()
+    return _contiguous(volume, fast)
 
 
 def resample_nearest(volume: torch.Tensor, samples: Sequence[Samples]) -> torch.Tensor:
@@ -100,18 +102,48 @@ def _mix_slices(volume: torch.Tensor, axis: int, samples: Samples, fast: int) ->
 
 
 def _mix_columns(volume: torch.Tensor, axis: int, samples: Samples) -> torch.Tensor:
-    """Interpolate along ``axis`` by a matrix product; the result is contiguous, whichever axis was the fast one."""
+    """Interpolate along ``axis`` by matrix products; the result is contiguous, whichever axis was the fast one."""
+    matrix, lower, upper = _weights(samples)
+    matrix, volume = matrix.to(volume.device), volume.to(torch.float32)
+    shape = list(volume.shape)
+    shape[axis] = len(matrix)
+    mixed = fresh(shape, volume.device)
+    if axis == 3:  # the columns are the rows of memory: one matrix, transposed
+        sources, targets = volume.flatten(0, 2).T[None], mixed.view(-1, len(matrix)).T[None]
+    else:
+        sources, targets = (each.flatten(0, axis - 1).flatten(2) for each in (volume, mixed))
+    # The weights lie along the diagonal: a block of them needs few of the input's voxels.
+    for start in range(0, len(matrix), BLOCK):
+        block = slice(start, min(start + BLOCK, len(matrix)))
+        needed = slice(int(lower[block].min()), int(upper[block].max()) + 1)
+        for source, target in zip(sources, targets, strict=True):
+            torch.mm(matrix[block, needed], source[needed], out=target[block])
+    return mixed
+
+
+def _weights(samples: Samples) -> tuple[torch.Tensor, NDArray[np.int64], NDArray[np.int64]]:
+    """Interpolation as a matrix (outputs, inputs), and the first and last input of each output."""
     lower, upper, weight = samples.neighbours()
     matrix = np.zeros((len(lower), samples.size), np.float32)
     index = np.arange(len(lower))
     matrix[index, lower] = 1 - weight
     matrix[index, upper] += weight
-    weights, volume = torch.from_numpy(matrix).to(volume.device), volume.to(torch.float32)
-    if axis == volume.ndim - 1:
-        return torch.matmul(volume, weights.T)
-    shape = list(volume.shape)
-    shape[axis] = len(lower)
-    return torch.matmul(weights, volume.flatten(axis + 1)).view(shape)
+    return torch.from_numpy(matrix), lower, upper
+
+
+def _contiguous(volume: torch.Tensor, fast: int) -> torch.Tensor:
+    """``volume`` as contiguous float32; ``fast`` is its axis of neighbours in memory.
+
+    A transposition goes by planes that fit the cache, in a quarter of the time of PyTorch's over the whole.
+    """
+    if fast == 3 or volume.dtype == torch.float32 and volume.is_contiguous():
+        return volume.to(torch.float32).contiguous()
+    result = fresh(volume.shape, volume.device)
+    across = 1 if fast == 1 else 0
+    for targets, sources in zip(result, volume, strict=True):
+        for target, source in zip(targets.unbind(across), sources.unbind(across), strict=True):
+            target.copy_(source.to(torch.float32))
+    return result
 
 
 def fresh(shape: Sequence[int], device: torch.device) -> torch.Tensor:
