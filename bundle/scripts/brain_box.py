@@ -56,7 +56,7 @@ def nonzero_box(image: torch.Tensor) -> tuple[NDArray[np.int16], NDArray[np.int1
 
 
 def _as_words(planes: NDArray[Any]) -> NDArray[np.unsignedinteger] | None:
-    """Integers with dense rows as unsigned words of up to 8 bytes; None for others. (A float -0.0 is 0 with a bit set.)"""
+    """Integers with dense rows as unsigned words of up to 8 bytes; None for others: -0.0 is 0 and has a bit set."""
     if planes.dtype.kind not in "bui" or planes.strides[-1] != planes.itemsize:
         return None
     width = next(size for size in (8, 4, 2, 1) if planes.shape[-1] * planes.itemsize % size == 0)

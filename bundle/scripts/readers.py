@@ -28,8 +28,8 @@ def read_nifti(path: str | os.PathLike[str]) -> tuple[SpatialImage, NDArray[Any]
     """Read a NIfTI file in one go.
 
     Returns:
-        nibabel's image, for header, affine and scaling only (its own voxels are not there), and the voxels as stored, in
-        the file's order: (H, W, D) or (H, W, D, C), the first axis fastest.
+        nibabel's image, for header, affine and scaling alone (its own voxels are not there), and the voxels as stored,
+        in the file's order: (H, W, D) or (H, W, D, C), the first axis fastest.
 
     Raises:
         Exception: of a dozen kinds of nibabel's, gzip's and zlib's, all of which mean that the file is damaged.
@@ -37,6 +37,8 @@ def read_nifti(path: str | os.PathLike[str]) -> tuple[SpatialImage, NDArray[Any]
     content = read_bytes(path)
     size = {int.from_bytes(content[:4].tobytes(), order) for order in ("little", "big")}
     kind = nib.Nifti2Image if NIFTI2_HEADER_BYTES in size else nib.Nifti1Image
+    if len(content) < kind.header_class.sizeof_hdr:
+        raise EOFError(f"a header of {kind.header_class.sizeof_hdr} bytes is wanted, but the file holds {len(content)}")
     header = kind.header_class(content[: kind.header_class.sizeof_hdr].tobytes())
     image = kind.from_bytes(content[: max(int(header.get_data_offset()), header.sizeof_hdr + 4)].tobytes())
     wanted = int(np.prod(image.dataobj.shape)) * image.dataobj.dtype.itemsize
@@ -59,9 +61,9 @@ class NiftiReader(ImageReader):
     """MONAI reader of .nii and .nii.gz files that hands out the stored voxels, int16 as int16, in the file's order.
 
     MONAI's own reader makes float64 of scaled files and copies every volume to C order, which is a transposition of
-    70 MB. Here the tensor is a view of what was inflated, strides and all; the brain box is cut out of it before anything
-    is converted. Give ``LoadImaged`` ``dtype: null``, or it converts the whole volume. A file a modality, as in BraTS
-    folders, becomes one tensor of all channels.
+    70 MB. Here the tensor is a view of what was inflated, strides and all; the brain box is cut out of it before
+    anything is converted. Give ``LoadImaged`` ``dtype: null``, or it converts the whole volume. Several files, one a
+    modality as in BraTS folders, become one tensor of all channels.
     """
 
     def verify_suffix(self, filename: Sequence[os.PathLike[str] | str] | os.PathLike[str] | str) -> bool:
@@ -69,7 +71,7 @@ class NiftiReader(ImageReader):
         return is_supported_format(filename, SUFFIXES)
 
     def read(self, data: Sequence[os.PathLike[str] | str] | os.PathLike[str] | str) -> tuple[str, ...]:
-        """The files of one volume. They are opened in :meth:`get_data`: an error here would send MONAI to other readers."""
+        """The files of one volume, opened in :meth:`get_data`: after an error here MONAI would try other readers."""
         return tuple(str(path) for path in ensure_tuple(data))
 
     def get_data(self, img: tuple[str, ...]) -> tuple[torch.Tensor, dict[str, Any]]:
@@ -86,7 +88,8 @@ class NiftiReader(ImageReader):
         for path, image in zip(img, images, strict=True):
             if image.shape != first.shape or not np.allclose(image.affine, first.affine):
                 raise InputError(
-                    f"{path}: has another shape or affine than {img[0]}, the first file of its case; resample it to that."
+                    f"{path}: has another shape or affine than {img[0]}, the first file of its case; "
+                    "resample it to that grid."
                 )
         channel_axis: float = 0 if len(img) > 1 else (-1 if len(first.shape) > 3 else float("nan"))
         meta = {
