@@ -209,7 +209,7 @@ def regions_to_labels(masks: torch.Tensor, scheme: Scheme, regions: Sequence[str
     label = torch.zeros_like(masks[:1], dtype=torch.uint8)
     for region in ("WT", "TC", "ET"):
         if region in regions and region in scheme.fill:
-            label[nested[regions.index(region)][None] > 0] = scheme.fill[region]
+            label[0].masked_fill_(nested[regions.index(region)] > 0, scheme.fill[region])
     return label
 
 
