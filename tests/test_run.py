@@ -39,7 +39,9 @@ def install(project: Path, *locks: str) -> None:
     project_run.install(Path(sys.executable), locks, project / ".venv")
 
 
-@pytest.mark.parametrize(("arguments", "words"), [(["--help"], ["demo", "test", "bench"]), (["demo", "--help"], ["--cpu"])])
+@pytest.mark.parametrize(
+    ("arguments", "words"), [(["--help"], ["demo", "test", "bench"]), (["demo", "--help"], ["--cpu"])]
+)
 def test_help(arguments: list[str], words: list[str]) -> None:
     done = subprocess.run([sys.executable, ROOT / "run.py", *arguments], capture_output=True, text=True, check=True)
     for word in words:
