@@ -1,7 +1,7 @@
 """Claim: crop, rotation, scaling, flips and intensity in one gather cost at least ten times less CPU than nnU-Net's
 spatial transform alone, with rotation and scaling of every sample.
 
-    pip install batchgeneratorsv2==0.3.6
+    pip install -r requirements/bench.txt
     python benchmarks/rotation.py [--rounds N] [--json FILE]
 
 nnU-Net's side starts from a float32 patch in memory, already cropped to the margin that a rotation needs; ours from the
@@ -32,7 +32,7 @@ def nnunet_transform():
     try:
         from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
     except ImportError as error:
-        raise SystemExit("batchgeneratorsv2 is not installed; pip install batchgeneratorsv2==0.3.6") from error
+        raise SystemExit("nnU-Net is not installed; pip install -r requirements/bench.txt") from error
     angle = (-np.deg2rad(DEGREES), np.deg2rad(DEGREES))
     return SpatialTransform(
         PATCH_SIZE,
