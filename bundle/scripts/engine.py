@@ -17,7 +17,7 @@ from torch import nn
 from scripts.checkpoints import unwrapped
 from scripts.errors import InputError
 from scripts.labels import REGIONS, get_scheme, known_labels_to_regions, refuse_foreign_values
-from scripts.precision import PrecisionInferer, check_precision
+from scripts.precision import PrecisionInferer, usable_precision
 from scripts.step import Accumulation, ForwardLoss, StepEvents, gradient_sync, plain
 
 
@@ -75,7 +75,7 @@ class Trainer(SupervisedTrainer):
     Args:
         network: the network, placed and wrapped for distributed training where that is wanted.
         inferer: applies the network; None calls it.
-        precision: fp32, bf16, or fp16 with scaled gradients.
+        precision: fp32, bf16 (fp32 on a CPU without it), or fp16 with scaled gradients.
         compile: compile network and loss as one region.
         accumulation_steps: iterations whose mean gradient makes one step of the optimiser. For a loss that is a mean
             over patches this equals one batch of that many; a batch Dice is computed batch by batch.
@@ -100,7 +100,7 @@ class Trainer(SupervisedTrainer):
         **options: Any,
     ) -> None:
         device = torch.device(device)
-        check_precision(precision, device)
+        precision = usable_precision(precision, device)
         if not 0 <= clip_grad_norm < math.inf:
             raise InputError(f"clip_grad_norm {clip_grad_norm} is not a norm; choose 0 (off) or more, such as 12.")
         self.accumulation = Accumulation(accumulation_steps)
@@ -160,7 +160,7 @@ class Evaluator(SupervisedEvaluator):
     Args:
         network: the network.
         inferer: applies it; None calls it.
-        precision: fp32, bf16 or fp16.
+        precision: fp32, bf16 (fp32 on a CPU without it) or fp16.
         options: the other arguments of ``monai.engines.SupervisedEvaluator``.
 
     Raises:
@@ -177,6 +177,5 @@ class Evaluator(SupervisedEvaluator):
         **options: Any,
     ) -> None:
         device = torch.device(device)
-        check_precision(precision, device)
-        inferer = PrecisionInferer(inferer or SimpleInferer(), precision, device)
+        inferer = PrecisionInferer(inferer or SimpleInferer(), usable_precision(precision, device), device)
         super().__init__(device=device, network=unwrapped(network), inferer=inferer, **options)

@@ -14,9 +14,9 @@ from monai.data import MetaTensor
 from monai.engines.utils import IterationEvents
 from monai.losses import DiceLoss
 from monai.networks.nets import UNet
+from scripts import precision
 from scripts.engine import Evaluator, RegionBatch, Trainer
 from scripts.errors import InputError
-from scripts.precision import PRECISIONS
 from scripts.step import CPP_COMPILERS, Accumulation, StepEvents, check_compiler, place
 from workflow import TINY, run
 
@@ -132,13 +132,22 @@ def test_clipping_bounds_the_step() -> None:
     assert distance(start, clipped) == pytest.approx(0.005, rel=1e-3)
 
 
-def test_bf16_on_the_cpu_trains_like_fp32() -> None:
+def test_bf16_on_the_cpu_trains_like_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
     reference, weights = trained(batches(3))
+    monkeypatch.setattr(precision, "cpu_has_bf16", lambda: True)
     losses, lowered = trained(batches(3), precision="bf16")
     assert losses == pytest.approx(reference, abs=0.01)
     assert losses != reference
     assert all(weight.dtype == torch.float32 for weight in lowered)
     assert distance(weights, lowered) < 0.05
+
+
+def test_cpu_without_bf16_computes_in_fp32_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(precision, "cpu_has_bf16", lambda: False)
+    assert trained(batches(2), precision="bf16")[0] == trained(batches(2))[0]
+    assert "this CPU has no instructions for it" in caplog.text
 
 
 def test_compiled_step_equals_the_eager_one() -> None:
@@ -178,17 +187,18 @@ def test_compile_without_a_compiler_is_one_sentence(monkeypatch: pytest.MonkeyPa
     assert "g++" in CPP_COMPILERS
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_evaluation_is_float32_and_close_in_every_precision(precision: str) -> None:
+@pytest.mark.parametrize("name", ["fp32", "bf16"])
+def test_evaluation_is_float32_and_close_in_every_precision(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "cpu_has_bf16", lambda: True)
     net, data = network(), batches(1)
     dtypes: list[torch.dtype] = []
     net.register_forward_hook(lambda module, inputs, output: dtypes.append(output.dtype))
     engine = Evaluator(
-        device="cpu", val_data_loader=data, network=net, prepare_batch=RegionBatch("msd"), precision=precision
+        device="cpu", val_data_loader=data, network=net, prepare_batch=RegionBatch("msd"), precision=name
     )
     engine.run()
     prediction = engine.state.output[0]["pred"]
-    assert dtypes == [PRECISIONS[precision]] and prediction.dtype == torch.float32
+    assert dtypes == [precision.PRECISIONS[name]] and prediction.dtype == torch.float32
     assert isinstance(prediction, MetaTensor)
     with torch.no_grad():
         reference = net.eval()(data[0]["image"].as_tensor())[0]
