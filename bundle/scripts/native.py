@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from monai.data import MetaTensor
@@ -22,9 +22,19 @@ from monai.transforms import (
 from monai.utils import ensure_tuple, ensure_tuple_rep
 
 from scripts.labels import REGIONS, get_scheme, nest_regions, regions_to_labels
+from scripts.resample import SeparableSpacingd
 
 # Transforms that move voxels or add blank ones. What is decided voxel by voxel may be decided before their inverse.
 MOVES = (Cropd, Flipd, Orientationd, Padd, Rotate90d)
+
+
+class Decision(Protocol):
+    """What is made of probabilities, voxel by voxel: 0 where none is above ``threshold``."""
+
+    threshold: float
+
+    def __call__(self, probabilities: torch.Tensor) -> torch.Tensor:
+        """(R, H, W, D) to (R', H, W, D)."""
 
 
 class RegionMasks:
@@ -73,7 +83,7 @@ class ToNativeGridd(MapTransform):
     Args:
         keys: entries of probabilities, (R, h, w, d) on the network's grid.
         transform: the preprocessing.
-        decide: voxelwise decision whose result is 0 for all-zero probabilities; one a key, or one for all.
+        decide: the decision; one a key, or one for all.
         orig_keys: entry whose grid and trace are those of the probabilities.
     """
 
@@ -81,7 +91,7 @@ class ToNativeGridd(MapTransform):
         self,
         keys: str | Sequence[str],
         transform: Compose,
-        decide: Callable[[torch.Tensor], torch.Tensor] | Sequence[Callable[[torch.Tensor], torch.Tensor]],
+        decide: Decision | Sequence[Decision],
         orig_keys: str = "image",
     ) -> None:
         super().__init__(keys)
@@ -104,19 +114,22 @@ class ToNativeGridd(MapTransform):
                 result[key] = self._invert(traced, decide)
         return result
 
-    def _invert(self, volume: MetaTensor, decide: Callable[[torch.Tensor], torch.Tensor]) -> MetaTensor:
+    def _invert(self, volume: MetaTensor, decide: Decision) -> MetaTensor:
+        # The last to be inverted of those that mix voxels; what precedes it only moves them.
         steps = [step for step in self.transform.flatten().transforms if isinstance(step, InvertibleTransform)]
-        mixing = [index for index, step in enumerate(steps) if not isinstance(step, MOVES)]
-        first_mixing = mixing[0] if mixing else len(steps)
-        if not mixing:
+        last_mixing = next((index for index, step in enumerate(steps) if not isinstance(step, MOVES)), None)
+        if last_mixing is None:
             volume = _decided(volume, decide)
-        for index in range(len(steps) - 1, -1, -1):
-            volume = steps[index].inverse({self.orig_keys: volume})[self.orig_keys]
-            if index == first_mixing:
+        for index, step in reversed(list(enumerate(steps))):
+            if index == last_mixing and isinstance(step, SeparableSpacingd):
+                volume = step.inverse_decided(volume, decide, decide.threshold)
+                continue
+            volume = step.inverse({self.orig_keys: volume})[self.orig_keys]
+            if index == last_mixing:
                 volume = _decided(volume, decide)
         return volume
 
 
-def _decided(volume: MetaTensor, decide: Callable[[torch.Tensor], torch.Tensor]) -> MetaTensor:
+def _decided(volume: MetaTensor, decide: Decision) -> MetaTensor:
     decided = decide(volume.as_tensor())
     return MetaTensor(decided, meta=volume.meta, applied_operations=volume.applied_operations)

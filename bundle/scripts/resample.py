@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from monai.data.utils import to_affine_nd
 from monai.transforms import Spacingd, SpatialResample, TraceableTransform
 from monai.utils import TraceKeys
 
+from scripts.brain_box import nonzero_box
 from scripts.separable import Samples, resample_linear, resample_nearest
 
 # Largest shift, in voxels, by which a sample may miss its axis for the two grids to count as parallel.
@@ -116,3 +117,44 @@ class SeparableSpacingd(Spacingd):
     ) -> None:
         super().__init__(keys, pixdim, mode=mode, dtype=np.float32, allow_missing_keys=allow_missing_keys)
         self.spacing_transform.sp_resample = SeparableResample(dtype=np.float32)
+
+    def inverse_decided(
+        self, volume: MetaTensor, decide: Callable[[torch.Tensor], torch.Tensor], threshold: float
+    ) -> MetaTensor:
+        """Invert ``volume`` and decide on it, looking only where a decision can be other than 0.
+
+        An interpolated value never exceeds the largest of those around it, so all lies in the box of the values above
+        the threshold and one voxel more: for a tumour a twentieth of the brain.
+
+        Args:
+            volume: traced probabilities, (R, h, w, d).
+            decide: probabilities to values, voxel by voxel; 0 where none is above the threshold.
+            threshold: of ``decide``.
+
+        Returns:
+            What ``decide`` makes of the whole inverse, (R', H, W, D).
+        """
+        resampler = self.spacing_transform.sp_resample
+        traced = volume.applied_operations[-1]
+        how, shape = traced[TraceKeys.EXTRA_INFO], traced[TraceKeys.ORIG_SIZE]
+        samples = parallel_samples(volume, how["src_affine"], shape)
+        if samples is None or how["mode"] != "bilinear":
+            back = resampler.inverse(volume)
+            return MetaTensor(decide(back.as_tensor()), meta=back.meta, applied_operations=back.applied_operations)
+        resampler.pop_transform(volume)
+        values = volume.as_tensor()
+        start, end = nonzero_box(values > threshold) or (np.zeros(3, int), np.ones(3, int))
+        taken, inside, parts = [slice(None)], [slice(None)], []
+        for one, first, last in zip(samples, np.maximum(start - 1, 0), end, strict=True):
+            last = min(int(last), one.size - 1)
+            within = np.flatnonzero((one.positions >= first) & (one.positions <= last))
+            taken.append(slice(int(first), last + 1))
+            inside.append(slice(int(within[0]), int(within[-1]) + 1))
+            parts.append(Samples(last + 1 - int(first), one.positions[inside[-1]] - first))
+        decided = decide(resample_linear(values[tuple(taken)], parts))
+        whole = decided.new_zeros((len(decided), *(int(size) for size in shape)))
+        whole[tuple(inside)] = decided
+        result = MetaTensor(whole, meta=volume.meta, applied_operations=volume.applied_operations)
+        if not all(one.identity for one in samples):
+            result.affine = volume.affine @ index_map(volume, how["src_affine"])
+        return result

@@ -89,6 +89,24 @@ def test_labels_are_those_of_monais_chain(tmp_path: Path, affine: np.ndarray, sp
     torch.testing.assert_close(inverted(ours, item, probability).as_tensor(), wanted.as_tensor(), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(
+    "where", [None, (0, 0, 0), (-1, 4, -1), (6, 5, 3)], ids=["nowhere", "corner", "edge", "inside"]
+)
+def test_a_small_lesion_is_found_as_in_the_whole(tmp_path: Path, where: tuple[int, ...] | None) -> None:
+    """Only the surroundings of the lesion are interpolated; its soft edge lies within them."""
+    chain = recipe([3.0, 1.5, 4.0])
+    item = chain({"image": str(save(make_case(0)[0], tmp_path / "image.nii.gz"))})
+    probability = 0.49 * torch.rand(3, *item["image"].shape[1:], generator=torch.Generator().manual_seed(0))
+    if where is not None:
+        probability[(slice(None), *where)] = 0.99
+    wanted = nest_regions(inverted(chain, item, probability).as_tensor() > 0.5).to(torch.uint8)
+    found = ToNativeGridd("pred", chain, RegionMasks())(item | {"pred": probability})["pred"]
+    assert torch.equal(found.as_tensor(), wanted) and found.shape == (3, 24, 28, 20)
+    assert found.any() == (where is not None)
+    np.testing.assert_allclose(found.affine.numpy(), AFFINE, atol=1e-9)
+    assert not found.applied_operations
+
+
 @pytest.mark.parametrize("override", ["original", "distmis", "binary"])
 def test_every_recipe_is_inverted(tmp_path: Path, override: str) -> None:
     """Whether its interpolation comes before, after or without the moves of voxels."""
