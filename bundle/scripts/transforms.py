@@ -9,6 +9,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from scripts.labels import REGIONS, nest_regions
+from scripts.separable import fresh
 
 
 class NormalizeBraind(MapTransform):
@@ -24,21 +25,20 @@ class NormalizeBraind(MapTransform):
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Return ``data`` with normalised images."""
         for key in self.key_iterator(data):
-            for channel in data[key].as_tensor() if isinstance(data[key], MetaTensor) else data[key]:
-                normalize_brain(channel)
+            normalize_brain(data[key].as_tensor() if isinstance(data[key], MetaTensor) else data[key])
         return dict(data)
 
 
-def normalize_brain(channel: torch.Tensor) -> None:
-    """Normalise the voxels of a volume (H, W, D) that are not 0, in place. A constant or blank volume stays finite."""
-    brain = channel != 0
-    count = torch.count_nonzero(brain)
-    if count == 0:
-        return
-    channel.sub_(channel.sum() / count).mul_(brain)
-    deviation = torch.linalg.vector_norm(channel) / count.sqrt()
-    if deviation > 0:
-        channel.div_(deviation)
+def normalize_brain(image: torch.Tensor) -> None:
+    """Normalise each channel of ``image`` (C, H, W, D) over what is not 0, in place; a constant one becomes 0."""
+    brain = fresh(image.shape[1:], image.device)
+    for channel in image:
+        torch.ne(channel, 0, out=brain)
+        count = brain.sum().clamp(min=1)
+        channel.sub_(channel.sum() / count).mul_(brain)
+        deviation = torch.linalg.vector_norm(channel) / count.sqrt()
+        if deviation > 0:
+            channel.div_(deviation)
 
 
 class NestRegionsd(MapTransform):
