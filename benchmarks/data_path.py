@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--label_scheme", default="msd")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    folder = options.dataset_dir or full_size.dataset_dir(3)
+    folder = options.dataset_dir or full_size.dataset_dir()
     items = full_size.cases_of(folder)[:4]
     if not isinstance(items[0]["image"], str):
         raise SystemExit(f"{folder}: the published recipe reads one 4-D file a case; give a Decathlon folder.")

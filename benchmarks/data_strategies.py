@@ -111,7 +111,7 @@ def main() -> None:
     """Run every strategy in a process of its own, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset_dir", type=Path, help="a Decathlon set; default: phantom cases of BraTS's size")
-    parser.add_argument("--cases", type=int, default=4, help="phantom cases (default %(default)s)")
+    parser.add_argument("--cases", type=int, default=3, help="phantom cases (default %(default)s)")
     parser.add_argument("--epochs", type=int, default=4, help="the first among them (default %(default)s)")
     parser.add_argument("--json", type=Path, help="also write the result to this file")
     parser.add_argument("--strategy", help=argparse.SUPPRESS)

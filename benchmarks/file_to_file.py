@@ -1,6 +1,6 @@
 """Claim: from .nii.gz file to label file takes a fraction of the CPU of MONAI's chain, the network included or not.
 
-    python benchmarks/file_to_file.py [--dataset_dir FOLDER_OF_BRATS_2021_PATIENTS]
+    python benchmarks/file_to_file.py [--dataset_dir DIR]
 
 MONAI's side: LoadImaged, Orientationd, Spacingd and NormalizeIntensityd to 1.5 x 1.5 x 2 mm; SlidingWindowInferer of
 128x128x64 windows that overlap by half, gaussian, fp32; Activationsd, Invertd, AsDiscreted, SaveImaged. Ours: the
@@ -22,8 +22,8 @@ from typing import Any
 import timing
 
 # isort: split
+import full_size
 import torch
-import volumes
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.inferers import SlidingWindowInferer
@@ -152,8 +152,7 @@ def check(item: dict[str, str], logits: torch.Tensor) -> dict[str, Any]:
 def main() -> None:
     """Measure."""
     parser = timing.arguments(__doc__, rounds=3)
-    parser.add_argument("--quick", action=timing.argparse.BooleanOptionalAction, default=True, help="at most 3 rounds")
-    parser.add_argument("--dataset_dir", type=Path, help="per-patient folders of BraTS 2021; default a synthetic case")
+    parser.add_argument("--dataset_dir", type=Path, help="a set in a known layout; default: the phantom")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -161,7 +160,7 @@ def main() -> None:
     fast_forward, precision = one_pass(recipe().get_parsed_content("network_def").eval())
     with tempfile.TemporaryDirectory() as name, torch.inference_mode():
         folder = Path(name)
-        item = volumes.full_size_case(folder, options.dataset_dir).item()
+        item = full_size.one_case(folder, options.dataset_dir)
         theirs = lesion_logits(monai_preprocessing(("image", "label"))(dict(item))["label"])
         ours = lesion_logits(recipe().get_parsed_content("validate::preprocessing")(dict(item))["label"])
         checks = {"one pass in": precision} | check(item, ours)
@@ -172,7 +171,7 @@ def main() -> None:
                 "monai, no network": monai_chain(item, theirs, None, folder),
                 "ours, no network": our_chain(item, ours, None, folder),
             },
-            rounds=min(options.rounds, 3) if options.quick else options.rounds,
+            rounds=options.rounds,
             repeats={"ours, no network": 3},
         )
     ratios = {
