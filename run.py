@@ -1,6 +1,6 @@
-"""The two commands of this project on a fresh machine with Python and nothing else: demo and test.
+"""The three commands of this project on a fresh machine with Python and nothing else: demo, test and bench.
 
-Both make the virtual environment .venv beside this file and install the locked requirements into it, once. Only the
+Each makes the virtual environment .venv beside this file and installs the locked requirements into it, once. Only the
 standard library is used, and the syntax is that of Python 3.7, so that an old interpreter can still say why it is
 refused.
 """
@@ -29,6 +29,8 @@ DEMO_STEPS = (
     ("score the held-out test cases", "['configs/train.json','configs/evaluate.json']"),
     ("segment the unlabelled cases", "configs/inference.json"),
 )
+BENCHMARKS = ROOT / "benchmarks"
+CLAIM = '"""Claim: '
 REGION_NAMES = {"TC": "tumour core", "WT": "whole tumour", "ET": "enhancing tumour", "mean": "of the regions"}
 
 
@@ -196,14 +198,30 @@ def test(pip_options: Sequence[str], pytest_arguments: Sequence[str]) -> None:
     run(tests, "pass the tests", variables={"MONAI_152_PATH": str(MONAI_152)})
 
 
+def bench(pip_options: Sequence[str], names: Sequence[str]) -> None:
+    """Run benchmarks, all or those of ``names``, one after the other, and renew the table of benchmarks/README.md."""
+    claims = {file.stem: file for file in sorted(BENCHMARKS.glob("*.py")) if file.read_text("utf-8").startswith(CLAIM)}
+    unknown = [name for name in names if name not in claims]
+    if unknown:
+        raise Stop(f"there is no benchmark {quoted(unknown)}; choose among {', '.join(claims)}.", 2)
+    python = environment()
+    install(python, ["bundle.txt", "bench.txt"], VENV, pip_options)
+    for name in names or claims:
+        print(f"\n== {name}", flush=True)
+        kept = BENCHMARKS / "results" / f"{name}.json"
+        run([python, claims[name], "--json", kept], f"measure {name}", variables={"OMP_NUM_THREADS": "1"})
+    run([python, BENCHMARKS / "readme.py"], "write benchmarks/README.md")
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     formatter = argparse.RawDescriptionHelpFormatter
     root = argparse.ArgumentParser(prog="run.py", description=__doc__, formatter_class=formatter)
-    commands = root.add_subparsers(dest="command", required=True, metavar="{demo,test}")
+    commands = root.add_subparsers(dest="command", required=True, metavar="{demo,test,bench}")
     helps = {
         "demo": "train, evaluate and segment on the embedded phantom: minutes on 2 CPU cores",
         "test": "check style and run the whole test suite; what follows -- goes to pytest: test -- -k labels",
+        "bench": "measure every claim of benchmarks/ on one core, about half an hour; or those named after --",
     }
     for name, text in helps.items():
         command = commands.add_parser(name, help=text, description=text)
@@ -217,17 +235,19 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one of the two commands and return its exit code: 0, or that of the step that failed."""
+    """Run one of the three commands and return its exit code: 0, or that of the step that failed."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     cut = arguments.index("--") if "--" in arguments else len(arguments)
-    chosen, pytest_arguments = parser().parse_args(arguments[:cut]), arguments[cut + 1 :]
+    chosen, rest = parser().parse_args(arguments[:cut]), arguments[cut + 1 :]
     pip_options = ["--extra-index-url", CPU_INDEX] if chosen.cpu else []
     try:
         check_python(sys.version_info, sys.executable)
         if chosen.command == "test":
-            test(pip_options, pytest_arguments)
-        elif pytest_arguments:
-            raise Stop(f"demo takes nothing after --, but found {quoted(pytest_arguments)}; leave it out.", 2)
+            test(pip_options, rest)
+        elif chosen.command == "bench":
+            bench(pip_options, rest)
+        elif rest:
+            raise Stop(f"demo takes nothing after --, but found {quoted(rest)}; leave it out.", 2)
         else:
             demo(pip_options)
     except Stop as stop:

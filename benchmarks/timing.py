@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,11 @@ class Timing:
 
 
 def interleave(
-    sides: Mapping[str, Callable[[], Any]], rounds: int, warmup: int = 1, repeats: Mapping[str, int] | None = None
+    sides: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    warmup: int = 1,
+    repeats: Mapping[str, int] | None = None,
+    units: Mapping[str, int] | None = None,
 ) -> dict[str, Timing]:
     """Time every side once a round, in turns.
 
@@ -47,24 +52,39 @@ def interleave(
         sides: a function a side; what it returns is thrown away.
         rounds: measured rounds, after ``warmup`` unmeasured ones.
         repeats: calls of a side in a round, 1 where not given; the times kept are those of one call.
+        units: what a call of a side gets done, 1 where not given; the times kept are those of one unit.
     """
     timings = {name: Timing() for name in sides}
     for turn in range(warmup + rounds):
         for name, work in sides.items():
-            calls = (repeats or {}).get(name, 1)
+            calls, done = (repeats or {}).get(name, 1), (units or {}).get(name, 1)
             wall, cpu = time.perf_counter(), time.process_time()
             for _ in range(calls):
                 work()
             cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
             if turn >= warmup:
-                timings[name].cpu_s.append(cpu / calls)
-                timings[name].wall_s.append(wall / calls)
+                timings[name].cpu_s.append(cpu / calls / done)
+                timings[name].wall_s.append(wall / calls / done)
     return timings
 
 
-def ratio(slow: Timing, fast: Timing) -> float:
-    """How many times less CPU time ``fast`` takes, by medians."""
-    return slow.median_cpu_s / fast.median_cpu_s
+class Ratio(float):
+    """How many times less one side takes, by medians; with the smallest and largest ratio of single rounds."""
+
+    low: float
+    high: float
+
+    def __new__(cls, slow: Sequence[float], fast: Sequence[float]) -> Ratio:
+        """Of two sides' values, a value a round."""
+        ratio = super().__new__(cls, statistics.median(slow) / statistics.median(fast))
+        rounds = [a / b for a, b in zip(slow, fast, strict=True)]
+        ratio.low, ratio.high = min(rounds), max(rounds)
+        return ratio
+
+
+def ratio(slow: Timing, fast: Timing) -> Ratio:
+    """How many times less CPU time ``fast`` takes."""
+    return Ratio(slow.cpu_s, fast.cpu_s)
 
 
 def table(timings: Mapping[str, Timing]) -> str:
@@ -85,6 +105,12 @@ def arguments(description: str | None, rounds: int) -> argparse.ArgumentParser:
     return parser
 
 
+def resident_mb() -> float:
+    """Memory of this process that is resident, files mapped into it included (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 def machine() -> str:
     """Processor, its visible cores, and the versions that matter, in one line."""
     model = platform.processor() or platform.machine()
@@ -96,22 +122,41 @@ def machine() -> str:
 
 
 def finish(
-    ratios: Mapping[str, float], timings: Mapping[str, Timing], checks: Mapping[str, Any], json_file: Path | None
+    ratios: Mapping[str, float],
+    timings: Mapping[str, Timing],
+    checks: Mapping[str, Any],
+    json_file: Path | None,
+    **more: Any,
 ) -> None:
-    """Print the table, the checks' figures, and the ratios last, as ``RATIO name value``; save them where asked."""
+    """Print the table, the checks' figures, and the ratios last, as ``RATIO name value``; save them where asked.
+
+    ``more`` is what else the file shall hold.
+    """
     out = sys.stdout.write
-    out(table(timings) + "\n")
+    if timings:
+        out(table(timings) + "\n")
     for name, value in checks.items():
         out(f"check {name}: {value}\n")
+    spans = {name: (getattr(value, "low", None), getattr(value, "high", None)) for name, value in ratios.items()}
     for name, value in ratios.items():
-        out(f"RATIO {name} {value:.2f}\n")
-    if json_file is not None:
-        result = {
-            "ratios": dict(ratios),
-            "checks": dict(checks),
-            "cpu_s": {name: timing.cpu_s for name, timing in timings.items()},
-            "wall_s": {name: timing.wall_s for name, timing in timings.items()},
-            "machine": machine(),
-            "date": datetime.date.today().isoformat(),
-        }
-        json_file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        low, high = spans[name]
+        out(f"RATIO {name} {float(value):.2f}" + (f" (rounds {low:.2f} to {high:.2f})\n" if low else "\n"))
+    if json_file is None:
+        return
+    script = sys.modules["__main__"]
+    result = {
+        "claim": " ".join((script.__doc__ or "").split("\n\n")[0].removeprefix("Claim: ").split()),
+        "command": f"python benchmarks/{Path(script.__file__ or '').name}",
+        "ratios": {
+            name: {"median": float(value), "min": spans[name][0], "max": spans[name][1]}
+            for name, value in ratios.items()
+        },
+        "checks": dict(checks),
+        "cpu_s": {name: timing.cpu_s for name, timing in timings.items()},
+        "wall_s": {name: timing.wall_s for name, timing in timings.items()},
+        "machine": machine(),
+        "date": datetime.date.today().isoformat(),
+        **more,
+    }
+    json_file.parent.mkdir(parents=True, exist_ok=True)
+    json_file.write_text(json.dumps(result, indent=1, default=str) + "\n", encoding="utf-8")

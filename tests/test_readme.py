@@ -34,7 +34,7 @@ def commands(document: str) -> list[str]:
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the bundle beside ``DIR``, labelled cases, and ``NEW_CASES``, unlabelled ones."""
     target = tmp_path_factory.mktemp("readme") / "bundle"
-    made = shutil.ignore_patterns("__pycache__", "models", "runs", "predictions", "cache")
+    made = shutil.ignore_patterns("__pycache__", "models", "runs", "predictions", "cache", "store")
     shutil.copytree(ROOT / "bundle", target, ignore=made)
     write_decathlon(target / "DIR", cases=14)
     write_decathlon(target / "all", cases=0, unlabelled=1)

@@ -39,7 +39,9 @@ def install(project: Path, *locks: str) -> None:
     project_run.install(Path(sys.executable), locks, project / ".venv")
 
 
-@pytest.mark.parametrize(("arguments", "words"), [(["--help"], ["demo", "test"]), (["demo", "--help"], ["--cpu"])])
+@pytest.mark.parametrize(
+    ("arguments", "words"), [(["--help"], ["demo", "test", "bench"]), (["demo", "--help"], ["--cpu"])]
+)
 def test_help(arguments: list[str], words: list[str]) -> None:
     done = subprocess.run([sys.executable, ROOT / "run.py", *arguments], capture_output=True, text=True, check=True)
     for word in words:
@@ -187,13 +189,20 @@ def test_demo_takes_no_arguments_for_pytest(capsys: pytest.CaptureFixture[str]) 
     assert "found -k labels" in capsys.readouterr().err
 
 
-def test_readme_names_the_two_commands() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert project_run.main(["bench", "--", "no_such_claim"]) == 2
+    said = capsys.readouterr().err
+    assert "no_such_claim" in said and "data_path" in said
+
+
+def test_readme_names_the_commands() -> None:
+    documents = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "benchmarks/README.md")]
+    readme = "\n".join(documents)
     commands = re.findall(r"^(?:\$ )?python run\.py(.*)$", readme, flags=re.MULTILINE)
     chosen = {
         project_run.parser().parse_args(shlex.split(line.split(" -- ")[0], comments=True)).command for line in commands
     }
-    assert chosen == {"demo", "test"}
+    assert chosen == {"demo", "test", "bench"}
 
 
 def test_ci_runs_the_second_command() -> None:

@@ -20,6 +20,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from scripts.errors import InputError
 from scripts.files import read_json, write_aside, write_json
@@ -36,7 +37,7 @@ class BestModel:
     """Evaluator handler: saves the weights and their description whenever validation is the best so far.
 
     Args:
-        network: the network, wrapped for distributed training or not; its unwrapped weights are saved.
+        network: the network that is validated, wrapped or not; its unwrapped weights are saved.
         ckpt_dir: folder for ``model.pt`` and ``model.json``.
         datalist: the split that this training uses.
         run_dir: the run's folder, for later reports.
@@ -72,11 +73,27 @@ class BestModel:
 
 
 class LastState:
-    """Trainer handler: saves network, optimiser and schedule after every epoch, in one file."""
+    """Trainer handler: saves network, optimiser and schedule after every epoch, in one file.
 
-    def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, lr_scheduler: Any, ckpt_dir: str) -> None:
-        self.parts = {"optimizer": optimizer, "lr_scheduler": lr_scheduler}
-        self.network = network
+    Args:
+        network: the network that is trained, wrapped or not.
+        average: the network that is validated; where it is another one, it is saved as ``average``.
+        optimizer: its state is saved.
+        lr_scheduler: its state is saved.
+        ckpt_dir: folder for ``model_last.pt``.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        average: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        lr_scheduler: Any,
+        ckpt_dir: str,
+    ) -> None:
+        self.parts = {"optimizer": optimizer, "lr_scheduler": lr_scheduler, "model": unwrapped(network)}
+        if average is not network:
+            self.parts["average"] = average
         self.file = Path(ckpt_dir) / LAST_FILE
 
     def attach(self, engine: Engine) -> None:
@@ -86,7 +103,7 @@ class LastState:
     def __call__(self, engine: Engine) -> None:
         """Save the state after ``engine.state.epoch`` epochs."""
         state = {name: part.state_dict() for name, part in self.parts.items()}
-        state |= {"model": unwrapped(self.network).state_dict(), "epoch": engine.state.epoch}
+        state["epoch"] = engine.state.epoch
         with write_aside(self.file) as aside:
             torch.save(state, aside)
 
@@ -152,8 +169,8 @@ def sha256(file: Path) -> str:
 
 
 def unwrapped(network: nn.Module) -> nn.Module:
-    """The network inside a distributed wrapper, or itself, so that saved names carry no ``module.`` prefix."""
-    return network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
+    """The network inside a distributed wrapper or an average, or itself: saved names carry no ``module.`` prefix."""
+    return network.module if isinstance(network, (nn.parallel.DistributedDataParallel, AveragedModel)) else network
 
 
 def trained(ckpt_dir: str, entry: str) -> Any:

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from monai.data import DistributedSampler
 
 from scripts.errors import InputError
+from scripts.step import place
 
 BACKENDS = ("none", "auto", "nccl", "gloo")
 
@@ -82,8 +83,9 @@ def local_device() -> torch.device:
 
 def wrap(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
     """``network`` on ``device``, with gradients averaged over the processes."""
+    # Placed before it is wrapped: the wrapper lays its gradient buckets out as the weights are.
     return torch.nn.parallel.DistributedDataParallel(
-        network.to(device), device_ids=[device.index] if device.type == "cuda" else None
+        place(network, device), device_ids=[device.index] if device.type == "cuda" else None
     )
 
 

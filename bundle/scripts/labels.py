@@ -86,8 +86,36 @@ def unknown_values(values: Iterable[int], scheme: Scheme) -> list[int]:
     return sorted({int(v) for v in values} - {0} - set(scheme.labels))
 
 
+def refuse_foreign_values(label: torch.Tensor, scheme: Scheme, case: str = "label map") -> None:
+    """Refuse ids that are not in the scheme, which would train on the wrong tissue.
+
+    A uint8 map, as a training batch holds it, costs two passes over its bytes; other types are searched for all their
+    values.
+
+    Args:
+        label: ids, any shape.
+        scheme: the ids that are known.
+        case: named in the error message.
+
+    Raises:
+        InputError: a value is outside the scheme.
+    """
+    if label.dtype == torch.uint8 and _all_known(label, scheme):
+        return
+    unknown = unknown_values(torch.unique(label.round().to(torch.int64)).tolist(), scheme)
+    if unknown:
+        raise InputError(
+            f"{case}: label value {', '.join(map(str, unknown))} is not in scheme '{scheme.name}' "
+            f"(0, {', '.join(map(str, scheme.labels))}); set label_scheme to the data's own or mend the file."
+        )
+
+
 def labels_to_regions(
-    label: torch.Tensor, scheme: Scheme, regions: Sequence[str] = REGIONS, case: str = "label map"
+    label: torch.Tensor,
+    scheme: Scheme,
+    regions: Sequence[str] = REGIONS,
+    case: str = "label map",
+    dtype: torch.dtype = torch.float32,
 ) -> torch.Tensor:
     """Turn label ids into one binary channel a region.
 
@@ -96,32 +124,52 @@ def labels_to_regions(
         scheme: which ids mean what.
         regions: channel order of the result.
         case: named in the error message.
+        dtype: of the result.
 
     Returns:
-        float32 of shape (..., len(regions), H, W, D), on the label's device; a MetaTensor keeps its affine.
+        0 and 1 of shape (..., len(regions), H, W, D), on the label's device; a MetaTensor keeps its affine.
 
     Raises:
         InputError: a value is outside the scheme, or the scheme lacks a region.
     """
-    unknown = unknown_values(torch.unique(label.round().to(torch.int64)).tolist(), scheme)
-    if unknown:
-        raise InputError(
-            f"{case}: label value {', '.join(map(str, unknown))} is not in scheme '{scheme.name}' "
-            f"(0, {', '.join(map(str, scheme.labels))}); set label_scheme to the data's own or mend the file."
-        )
+    refuse_foreign_values(label, scheme, case)
+    return known_labels_to_regions(label, scheme, regions).to(dtype)
+
+
+def known_labels_to_regions(label: torch.Tensor, scheme: Scheme, regions: Sequence[str] = REGIONS) -> torch.Tensor:
+    """:func:`labels_to_regions` without its look at the values, for a device that the host should not wait for.
+
+    Returns:
+        uint8 of shape (..., len(regions), H, W, D).
+
+    Raises:
+        InputError: the scheme lacks a region.
+    """
     missing = [region for region in regions if region not in scheme.regions]
     if missing:
         raise InputError(
             f"region {', '.join(missing)} does not exist in label_scheme '{scheme.name}' "
             f"(it has {', '.join(scheme.regions)}); set regions or label_scheme."
         )
-    channels = []
-    for region in regions:
-        mask = torch.zeros_like(label, dtype=torch.bool)
-        for value in scheme.regions[region]:
-            mask |= label == value
-        channels.append(mask)
-    return torch.cat(channels, dim=label.ndim - 4).to(torch.float32)
+    ids = label if label.dtype == torch.uint8 else label.round().to(torch.uint8)
+    return (_bits([scheme.regions[region] for region in regions], ids) >> ids).bitwise_and(1)
+
+
+def _all_known(label: torch.Tensor, scheme: Scheme) -> bool:
+    """Whether every id of a uint8 map is background or in the scheme."""
+    if label.numel() == 0 or int(label.max()) > max(scheme.labels):
+        return label.numel() == 0
+    return bool((_bits([(0, *scheme.labels)], label) >> label).bitwise_and(1).min())
+
+
+def _bits(groups: Sequence[Sequence[int]], label: torch.Tensor) -> torch.Tensor:
+    """A byte for each group of ids below 8, whose bit i tells whether id i is in it, shape (len(groups), 1, 1, 1).
+
+    Shifted right by a label it is that label's membership: one operation instead of a comparison for each id.
+    """
+    return torch.tensor([sum(1 << i for i in ids) for ids in groups], dtype=torch.uint8, device=label.device).reshape(
+        -1, 1, 1, 1
+    )
 
 
 def nest_regions(masks: torch.Tensor, regions: Sequence[str] = REGIONS) -> torch.Tensor:
@@ -161,7 +209,7 @@ def regions_to_labels(masks: torch.Tensor, scheme: Scheme, regions: Sequence[str
     label = torch.zeros_like(masks[:1], dtype=torch.uint8)
     for region in ("WT", "TC", "ET"):
         if region in regions and region in scheme.fill:
-            label[nested[regions.index(region)][None] > 0] = scheme.fill[region]
+            label[0].masked_fill_(nested[regions.index(region)] > 0, scheme.fill[region])
     return label
 
 

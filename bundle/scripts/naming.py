@@ -79,7 +79,7 @@ def canonical_modality(name: str) -> str:
 
 def patient_of(case: str) -> str:
     """The patient a case name belongs to: the name without a copy's number and without a BraTS time point."""
-    case = _COPY.sub("", case)
+    case = original(case)
     match = _TIME_POINT.match(case)
     return match["patient"] if match else case
 
@@ -92,6 +92,11 @@ def is_nifti(path: Path) -> bool:
 def stem(path: Path) -> str:
     """The file name without ``.nii`` or ``.nii.gz``."""
     return _NIFTI_ENDING.sub("", path.name)
+
+
+def original(name: str) -> str:
+    """Name of the case that ``name`` is a copy of, or itself."""
+    return _COPY.sub("", name)
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:

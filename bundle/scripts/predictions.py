@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,8 @@ from ignite.engine import Engine, Events
 
 from scripts import distributed
 from scripts.files import write_aside, write_json
-from scripts.labels import REGIONS, get_scheme, regions_to_labels
+from scripts.inflate import gzip_runs
+from scripts.labels import REGIONS
 from scripts.metrics import region_dice, region_hd95_mm
 
 logger = logging.getLogger(__name__)
@@ -30,13 +32,12 @@ def image_files(item: Mapping[str, Any]) -> list[str]:
 class SaveLabelMaps:
     """Evaluator handler: writes each case's prediction as ``<case>_seg.nii.gz``.
 
-    Shape and affine are those of the case's image file, bit for bit; ids are the scheme's; regions are nested.
+    Shape and affine are those of the case's image file, bit for bit.
 
     Args:
         cases: the data set's items, with ``case`` and the path or paths of ``image``.
         output_dir: folder of the label volumes.
-        label_scheme: ids to write.
-        regions: channel order of the prediction, (R, H, W, D) masks on the input's grid.
+        key: entry of the output that holds the label ids, (1, H, W, D) on the input's grid.
         probabilities: also write ``<case>_prob.nii.gz``, float32 (H, W, D, R), from the entry ``prob`` of the output.
     """
 
@@ -44,14 +45,12 @@ class SaveLabelMaps:
         self,
         cases: Sequence[Mapping[str, Any]],
         output_dir: str,
-        label_scheme: str,
-        regions: Sequence[str] = REGIONS,
+        key: str = "pred",
         probabilities: bool = False,
     ) -> None:
         self.cases = {item["case"]: item for item in cases}
         self.folder = Path(output_dir)
-        self.scheme = get_scheme(label_scheme)
-        self.regions = tuple(regions)
+        self.key = key
         self.probabilities = probabilities
 
     def attach(self, engine: Engine) -> None:
@@ -61,8 +60,8 @@ class SaveLabelMaps:
     def __call__(self, engine: Engine) -> None:
         """Write the cases of this batch."""
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
-            labels = regions_to_labels(output["pred"].as_tensor(), self.scheme, self.regions)[0]
             source = image_files(self.cases[item["case"]])[0]
+            labels = output[self.key].as_tensor()[0]
             save_volume(labels.cpu().numpy(), source, label_file(self.folder, item["case"]))
             if self.probabilities:
                 channels_last = output["prob"].as_tensor().movedim(0, -1).to(torch.float32)
@@ -76,15 +75,23 @@ def label_file(folder: Path, case: str) -> Path:
 
 
 def save_volume(volume: np.ndarray, like: str, target: Path) -> None:
-    """Write ``volume`` (H, W, D) or (H, W, D, C) with the affine and its codes of the NIfTI file ``like``."""
+    """Write ``volume`` as .nii.gz with the affine and its codes of the NIfTI file ``like``.
+
+    Args:
+        volume: (H, W, D) or (H, W, D, C); uint8 is taken for labels, which compress as runs.
+        like: the file whose grid it is on.
+        target: the file to write.
+    """
     source = nib.load(like)
     image = nib.Nifti1Image(volume, source.affine)
     image.header.set_xyzt_units("mm")
     if isinstance(source, nib.Nifti1Image):
         image.set_sform(source.affine, int(source.header["sform_code"]))
         image.set_qform(source.get_qform(), int(source.header["qform_code"]))
+    content = image.to_bytes()
+    packed = gzip_runs(content) if volume.dtype == np.uint8 else gzip.compress(content, compresslevel=1, mtime=0)
     with write_aside(target) as aside:
-        nib.save(image, aside)
+        aside.write_bytes(packed)
 
 
 class CaseTable:

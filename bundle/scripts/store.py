@@ -1,56 +1,114 @@
-"""Preprocessed cases on disk."""
+"""Preprocess a data set once: ``python -m scripts.store --dataset_dir DIR --store_dir OUT``, from ``bundle/``.
+
+The deterministic part of the recipe runs once a case; training then maps the results into memory and reads a patch, and
+nothing else, for a sample (configs/data/store.json). N machines share the work by ``--shard I/N``, I from 0: into one
+folder, or into one each whose contents are copied together afterwards.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from monai.data import PersistentDataset
-from monai.data.utils import pickle_hashing
+from monai.bundle import ConfigParser
 
-from scripts.errors import InputError
-from scripts.files import is_write_error
+from scripts import phantom
+from scripts.datalists import entries, items
+from scripts.errors import InputError, one_sentence
+from scripts.layouts import find_dataset
+from scripts.store_build import build, verify
+from scripts.validate import check_cases
 
-
-def hash_with_files(item: Mapping[str, Any]) -> bytes:
-    """Hash of a data item together with size and time of change of the files it names."""
-    paths = [path for value in item.values() for path in ([value] if isinstance(value, str) else value)]
-    stamps = [(os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in paths if os.path.isfile(path)]
-    return pickle_hashing((dict(item), stamps))
+BUNDLE = Path(__file__).resolve().parents[1]
 
 
-class DiskCacheDataset(PersistentDataset):
-    """MONAI's ``PersistentDataset`` that notices a changed preprocessing and says what to do when the disk is full.
-
-    A file's name holds a hash of the case's files (path, size, time) and of every deterministic transform with its
-    parameters. MONAI's own default hashes the paths alone, so it serves volumes of the old spacing, or of a label that
-    was corrected since.
+def recipe_of(config_files: Sequence[str], overrides: dict[str, Any]) -> tuple[list[Any], list[str]]:
+    """The deterministic transforms and the modalities that configs define.
 
     Args:
-        data: items with paths.
-        transform: the whole chain; what precedes its first random transform is cached.
-        cache_dir: folder of the cached cases.
+        config_files: as for ``monai.bundle run``.
+        overrides: knobs to set.
+
+    Raises:
+        InputError: a file is absent.
     """
+    for file in config_files:
+        if not Path(file).is_file():
+            raise InputError(f"{file}: there is no such config; check --config_file.")
+    parser = ConfigParser()
+    parser.read_config([str(file) for file in config_files])
+    parser.update(overrides)
+    return parser.get_parsed_content("deterministic_transforms"), list(parser.get_parsed_content("modalities"))
 
-    def __init__(self, data: Sequence[Any], transform: Sequence[Callable] | Callable, cache_dir: str) -> None:
-        try:
-            super().__init__(data, transform, cache_dir, hash_func=hash_with_files, hash_transform=pickle_hashing)
-        except OSError as error:
-            raise self._cannot_cache(cache_dir, error) from error
 
-    def _cachecheck(self, item_transformed: Any) -> Any:
-        try:
-            return super()._cachecheck(item_transformed)
-        except (OSError, RuntimeError) as error:
-            if not is_write_error(error):
-                raise
-            raise self._cannot_cache(self.cache_dir, error) from error
+def share(everything: Sequence[Any], shard: str) -> list[Any]:
+    """The part ``I/N`` of a sequence: every N-th element from the I-th, I from 0.
 
-    @staticmethod
-    def _cannot_cache(cache_dir: Any, error: Exception) -> InputError:
-        reason = getattr(error, "strerror", None) or "the disk is full"
-        return InputError(
-            f"{cache_dir}: preprocessed cases cannot be written ({reason}); free some space, set cache_dir to a larger "
-            "disk, or train without it by configs/data/dataset.json."
-        )
+    Raises:
+        InputError: it is not of that form, or I is not below N.
+    """
+    index, _, count = shard.partition("/")
+    if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
+        raise InputError(f"shard is '{shard}', but I/N with I from 0 to N - 1 is wanted, for example 0/4.")
+    return list(everything[int(index) :: int(count)])
+
+
+def fill(options: argparse.Namespace) -> int:
+    """Preprocess the cases of a data set; returns the exit status."""
+    overrides: dict[str, Any] = {"spacing": options.spacing} if options.spacing else {}
+    transforms, modalities = recipe_of(options.config_file, overrides)
+    dataset = find_dataset(phantom.resolve(options.dataset_dir), modalities)
+    # Problems of the folder itself (a missing file) belong to the first shard, so that a set of shards tells each once.
+    problems = dict(dataset.problems) if options.shard.startswith("0/") else {}
+    mine = share(dataset.cases, options.shard)
+    facts = check_cases(mine, len(modalities), options.workers)
+    problems |= {case.name: fact.problems[0] for case, fact in zip(mine, facts, strict=True) if fact.problems}
+    usable = [case for case in mine if case.name not in problems]
+    listed = items({"dataset_dir": str(dataset.root), "cases": entries(usable, dataset.root)}, "cases")
+    problems |= build(listed, transforms, options.store_dir, options.workers, options.rebuild)
+    made = len(usable) - len(problems.keys() & {case.name for case in usable})
+    sys.stdout.write(f"{options.store_dir}: {made} of {len(mine)} cases of shard {options.shard} are in the store\n")
+    return report(problems)
+
+
+def check(options: argparse.Namespace) -> int:
+    """Verify a store; returns the exit status."""
+    count, problems = verify(options.store_dir)
+    sys.stdout.write(f"{options.store_dir}: {count - len(problems)} of {count} cases are sound\n")
+    return report(problems)
+
+
+def report(problems: dict[str, str]) -> int:
+    """Name the cases that failed, one a line; 1 if there are any."""
+    for name, problem in sorted(problems.items()):
+        sys.stderr.write(f"  {name}: {problem}\n")
+    return 1 if problems else 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Fill or verify a store."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.store", description="Preprocess a data set once.")
+    parser.add_argument("--store_dir", required=True, help="folder of the store")
+    parser.add_argument("--dataset_dir", help="folder in a known layout, or phantom")
+    parser.add_argument("--shard", default="0/1", help="share of the cases to prepare, I/N with I from 0")
+    parser.add_argument("--spacing", nargs=3, type=float, metavar="MM", help="as the knob; default: the config's")
+    parser.add_argument(
+        "--config_file",
+        nargs="+",
+        default=[str(BUNDLE / "configs" / "train.json")],
+        help="configs that define deterministic_transforms (default: train.json)",
+    )
+    parser.add_argument("--workers", type=int, help="cases prepared at a time; default: all cores")
+    parser.add_argument("--rebuild", action="store_true", help="make stale cases anew")
+    parser.add_argument("--verify", action="store_true", help="compare every case with its manifest instead")
+    options = parser.parse_args(argv)
+    if not options.verify and not options.dataset_dir:
+        parser.error("--dataset_dir is required, unless --verify is given")
+    return one_sentence(lambda: check(options) if options.verify else fill(options))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

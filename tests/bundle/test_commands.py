@@ -90,9 +90,10 @@ def test_two_processes_train_one_model(bundle: Path, data: Path, tmp_path: Path)
     overlay = "['configs/train.json','configs/multi_gpu_train.json']"
     done = monai_bundle(
         "run", "--config_file", overlay, "--dataset_dir", str(data), "--output_dir", str(tmp_path / "runs"),
-        "--ckpt_dir", str(tmp_path / "models"), "--run_name", "two", *TINY, cwd=bundle, launcher=launcher,
+        "--ckpt_dir", str(tmp_path / "models"), "--run_name", "two", "--accumulation_steps", "2",
+        "--clip_grad_norm", "12", "--ema_decay", "0.9", *TINY, cwd=bundle, launcher=launcher,
     )  # fmt: skip
-    assert "global batch 4 patches (2 a process, 2 processes)" in done.stdout
+    assert "global batch 8 patches (2 a process, 2 processes, 2 accumulated)" in done.stdout
     assert done.stdout.count("epoch 1/1") == 1
     assert len((tmp_path / "runs" / "two" / "metrics.jsonl").read_text().splitlines()) == 1
     command = (tmp_path / "runs" / "two" / "command.txt").read_text()
@@ -104,12 +105,27 @@ def test_two_processes_train_one_model(bundle: Path, data: Path, tmp_path: Path)
     held_out = json.loads((tmp_path / "models" / "model.json").read_text())["datalist"]["test"]
     cases = json.loads((tmp_path / "runs" / "two" / "test" / "cases.json").read_text())
     assert [case["case"] for case in cases] == sorted(entry["case"] for entry in held_out)
-    # The weights carry no wrapper's names: one process loads them.
+    # Neither wrapper, of processes or of the average, leaves its name in the weights: one process loads them.
     monai_bundle(
         "run", "--config_file", "configs/inference.json", "--dataset_dir", str(data), "--output_dir",
         str(tmp_path / "out"), "--ckpt_dir", str(tmp_path / "models"), cwd=bundle,
     )  # fmt: skip
     assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_two_processes_train_from_one_store(bundle: Path, data: Path, tmp_path: Path) -> None:
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+    overlay = "['configs/train.json','configs/data/store.json','configs/multi_gpu_train.json']"
+    done = monai_bundle(
+        "run", "--config_file", overlay, "--dataset_dir", str(data), "--output_dir", str(tmp_path / "runs"),
+        "--ckpt_dir", str(tmp_path / "models"), "--run_name", "two", "--store_dir", str(tmp_path / "store"), *TINY,
+        cwd=bundle, launcher=launcher,
+    )  # fmt: skip
+    assert "global batch 4 patches (2 a process, 2 processes)" in done.stdout
+    held = json.loads((tmp_path / "runs" / "two" / "datalist.json").read_text())
+    stored = sorted(folder.name for folder in (tmp_path / "store").glob("BRATS_*"))
+    assert stored == sorted(entry["case"] for part in ("training", "validation") for entry in held[part])
+    assert not list((tmp_path / "store").glob(".part-*"))
 
 
 def test_one_epoch_on_monai_1_5_2(bundle: Path, data: Path, tmp_path: Path) -> None:

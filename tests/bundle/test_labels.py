@@ -9,7 +9,16 @@ import torch
 from monai.data import MetaTensor
 from patients import patients
 from scripts.errors import InputError
-from scripts.labels import REGIONS, SCHEMES, Scheme, detect_scheme, get_scheme, labels_to_regions, regions_to_labels
+from scripts.labels import (
+    REGIONS,
+    SCHEMES,
+    Scheme,
+    detect_scheme,
+    get_scheme,
+    labels_to_regions,
+    refuse_foreign_values,
+    regions_to_labels,
+)
 from scripts.layouts import find_dataset
 
 MSD = {0: "background", 1: "edema", 2: "non-enhancing tumor", 3: "enhancing tumour"}
@@ -65,6 +74,18 @@ def test_batches_and_affines_pass_through() -> None:
 def test_a_foreign_value_names_case_value_and_scheme() -> None:
     with pytest.raises(InputError, match=r"BRATS_007: label value 4 is not in scheme 'msd' \(0, 1, 2, 3\)"):
         labels_to_regions(torch.full((1, 1, 1, 1), 4), SCHEMES["msd"], case="BRATS_007")
+
+
+@pytest.mark.parametrize(("scheme", "foreign"), [("msd", 4), ("msd", 255), ("brats2018", 3), ("binary", 2)])
+def test_a_foreign_value_among_bytes_is_found(scheme: str, foreign: int) -> None:
+    """Above the known ids or between them: training batches are uint8, which has a faster check of its own."""
+    label = torch.zeros(1, 4, 4, 4, dtype=torch.uint8)
+    for known in SCHEMES[scheme].labels:
+        label[0, 0, 0, known % 4] = known
+    refuse_foreign_values(label, SCHEMES[scheme])
+    label[0, 3, 3, 3] = foreign
+    with pytest.raises(InputError, match=f"label value {foreign} is not in scheme '{scheme}'"):
+        refuse_foreign_values(label, SCHEMES[scheme])
 
 
 def test_an_unknown_scheme_lists_the_known_ones() -> None:

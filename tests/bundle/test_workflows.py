@@ -118,7 +118,7 @@ def test_same_seed_same_run(trained: Path, data: Path, tmp_path: Path) -> None:
     run(tmp_path, "train.json", dataset_dir=str(data), **(TINY | {"epochs": 2, "val_interval": 2}))
     first, again = (
         [
-            {key: value for key, value in json.loads(line).items() if key != "seconds"}
+            {key: value for key, value in json.loads(line).items() if not key.startswith(("seconds", "data_wait"))}
             for line in (folder / "runs" / "run" / "metrics.jsonl").read_text().splitlines()
         ]
         for folder in (trained, tmp_path)
@@ -128,9 +128,10 @@ def test_same_seed_same_run(trained: Path, data: Path, tmp_path: Path) -> None:
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
-@pytest.mark.parametrize("override", ["dataset", "persistent", "cache", "smart_cache"])
+@pytest.mark.parametrize("override", ["dataset", "persistent", "cache", "smart_cache", "store"])
 def test_every_way_of_reading_trains(override: str, data: Path, tmp_path: Path) -> None:
-    extra = {"cache_dir": str(tmp_path / "cache")} if override == "persistent" else {}
+    kept_in = {"persistent": "cache_dir", "store": "store_dir"}
+    extra = {kept_in[override]: str(tmp_path / "kept")} if override in kept_in else {}
     run(tmp_path, "train.json", f"data/{override}.json", dataset_dir=str(data), **TINY, **extra)
     assert (tmp_path / "models" / "model.pt").is_file()
 

@@ -1,0 +1,68 @@
+"""The benchmarks' common parts: fair turns, ratios that are those of the times, and a table that is up to date."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCHMARKS = ROOT / "benchmarks"
+CLAIMS = sorted(file for file in BENCHMARKS.glob("*.py") if file.read_text("utf-8").startswith('"""Claim: '))
+
+
+def load(name: str):
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+timing, readme = load("timing"), load("readme")
+
+
+def test_sides_take_turns_and_the_first_round_is_dropped() -> None:
+    called = []
+    timings = timing.interleave({"a": lambda: called.append("a"), "b": lambda: called.append("b")}, rounds=3)
+    assert called == ["a", "b"] * 4
+    assert [len(side.cpu_s) for side in timings.values()] == [3, 3]
+
+
+def test_times_of_repeated_calls_are_those_of_one() -> None:
+    spin = {"once": lambda: sum(range(200_000)), "often": lambda: sum(range(200_000))}
+    timings = timing.interleave(spin, rounds=5, repeats={"often": 8})
+    assert 0.3 < timing.ratio(timings["once"], timings["often"]) < 3
+
+
+def test_a_ratio_is_of_medians_and_knows_its_rounds() -> None:
+    ratio = timing.Ratio([10.0, 30.0, 20.0], [1.0, 2.0, 4.0])
+    assert ratio == 10 and (ratio.low, ratio.high) == (5, 15)
+
+
+def test_the_ratio_is_printed_last_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sides = {"slow": timing.Timing([0.4, 0.2], [1, 1]), "fast": timing.Timing([0.1, 0.1], [1, 1])}
+    ratios = {"slow/fast": timing.ratio(*sides.values())}
+    timing.finish(ratios, sides, {"difference": 0}, tmp_path / "new" / "x.json")
+    assert capsys.readouterr().out.splitlines()[-1] == "RATIO slow/fast 3.00 (rounds 2.00 to 4.00)"
+    kept = json.loads((tmp_path / "new" / "x.json").read_text())
+    assert kept["ratios"] == {"slow/fast": {"median": pytest.approx(3), "min": 2, "max": 4}}
+    assert "| slow/fast | **3** (2 to 4) |" in readme.section("x", kept)
+
+
+def test_the_table_is_that_of_the_kept_results() -> None:
+    done = subprocess.run([sys.executable, BENCHMARKS / "readme.py", "--check"], check=False)
+    assert done.returncode == 0, "python benchmarks/readme.py renews it"
+    kept = {file.stem for file in (BENCHMARKS / "results").glob("*.json")}
+    assert kept == {file.stem for file in CLAIMS}, "a claim without a result, or a result without its benchmark"
+
+
+@pytest.mark.parametrize("file", CLAIMS, ids=lambda file: file.stem)
+def test_every_claim_says_how_it_is_measured(file: Path) -> None:
+    done = subprocess.run([sys.executable, file, "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"python benchmarks/{file.name}" in file.read_text("utf-8") and "--json" in done.stdout

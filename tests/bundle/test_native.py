@@ -1,0 +1,134 @@
+"""From the network's grid back to the file's: what MONAI's Invertd followed by a threshold gives, in fewer voxels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser
+from monai.data import MetaTensor
+from monai.transforms import (
+    CastToTyped,
+    Compose,
+    CropForegroundd,
+    Invertd,
+    Lambdad,
+    LoadImaged,
+    NormalizeIntensityd,
+    Orientationd,
+    Resized,
+    Spacingd,
+)
+from scripts.brain_box import is_brain
+from scripts.labels import SCHEMES, nest_regions, regions_to_labels
+from scripts.native import LabelMap, RegionMasks, ToNativeGridd
+from scripts.predictions import save_volume
+from tiny import AFFINE, make_case, save
+from workflow import BUNDLE
+
+SWAPPED = np.array([[0, 2.0, 0, 3.0], [0, 0, 3.0, -4.0], [-2.0, 0, 0, 9.0], [0, 0, 0, 1.0]])
+
+
+def recipe(spacing: list[float], *overrides: str) -> Compose:
+    parser = ConfigParser()
+    parser.read_config([str(BUNDLE / "configs" / name) for name in ("train.json", *overrides)])
+    parser["spacing"] = spacing
+    if any("distmis" in name for name in overrides):
+        parser["reshape"] = [32, 32, 16]
+    return parser.get_parsed_content("validate::preprocessing")
+
+
+def monais(spacing: list[float]) -> Compose:
+    """The default recipe in MONAI's own transforms.
+
+    Their resampling leaves residues of 1e-13 where whole voxels lie beside the brain, which count as brain when
+    normalised over what is not 0; ours leaves zeros.
+    """
+    return Compose([
+        LoadImaged("image", ensure_channel_first=True),
+        CropForegroundd("image", "image", select_fn=is_brain, allow_smaller=True),
+        Orientationd("image", "RAS", labels=(("L", "R"), ("P", "A"), ("I", "S"))),
+        Spacingd("image", spacing),
+        Lambdad("image", lambda image: image * (image.abs() > 1e-3)),
+        NormalizeIntensityd("image", nonzero=True, channel_wise=True),
+        CastToTyped("image", torch.float32),
+    ])  # fmt: skip
+
+
+def probabilities(item: dict[str, Any]) -> torch.Tensor:
+    """Smooth ones on the network's grid, not nested everywhere."""
+    coarse = torch.rand(1, 3, 5, 6, 4, generator=torch.Generator().manual_seed(0))
+    return torch.nn.functional.interpolate(coarse, item["image"].shape[1:], mode="trilinear")[0]
+
+
+def inverted(chain: Compose, item: dict[str, Any], probability: torch.Tensor) -> MetaTensor:
+    return Invertd("pred", chain, "image", nearest_interp=False)(item | {"pred": MetaTensor(probability)})["pred"]
+
+
+@pytest.mark.parametrize("spacing", [[2.0, 2.0, 2.0], [3.0, 1.5, 4.0], [0.0, 0.0, 0.0]])
+@pytest.mark.parametrize("affine", [AFFINE, np.abs(AFFINE), SWAPPED], ids=["LPS", "RAS", "swapped"])
+def test_labels_are_those_of_monais_chain(tmp_path: Path, affine: np.ndarray, spacing: list[float]) -> None:
+    file = str(save(make_case(0)[0], tmp_path / "image.nii.gz", affine))
+    ours, theirs = recipe(spacing), monais(spacing)
+    item, their_item = ours({"image": file}), theirs({"image": file})
+    torch.testing.assert_close(item["image"].as_tensor(), their_item["image"].as_tensor(), rtol=1e-4, atol=1e-4)
+    assert torch.equal(item["image"].affine, their_item["image"].affine)
+    probability = probabilities(item)
+    wanted = inverted(theirs, their_item, probability)
+    found = ToNativeGridd("pred", ours, LabelMap("msd"))(item | {"pred": probability})["pred"]
+    assert torch.equal(found.affine, wanted.affine) and found.dtype == torch.uint8
+    expected = regions_to_labels(wanted.as_tensor() > 0.5, SCHEMES["msd"])
+    unsure = ((wanted.as_tensor() - 0.5).abs() < 1e-5).any(0, keepdim=True)
+    assert torch.equal(found.as_tensor()[~unsure], expected[~unsure]) and unsure.float().mean() < 0.01
+    assert set(found.unique().tolist()) == {0, 1, 2, 3}
+    # The inverse of our own chain, probabilities and all, agrees too.
+    torch.testing.assert_close(inverted(ours, item, probability).as_tensor(), wanted.as_tensor(), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("override", ["original", "distmis", "binary"])
+def test_every_recipe_is_inverted(tmp_path: Path, override: str) -> None:
+    """Whether its interpolation comes before, after or without the moves of voxels."""
+    chain = recipe([2.0, 2.0, 2.0], f"recipe/{override}.json")
+    item = chain({"image": str(save(make_case(0)[0], tmp_path / "image.nii.gz"))})
+    probability = probabilities(item)
+    wanted = nest_regions(inverted(chain, item, probability).as_tensor() > 0.5).to(torch.uint8)
+    found = ToNativeGridd("pred", chain, RegionMasks())(item | {"pred": probability})["pred"]
+    assert torch.equal(found.as_tensor(), wanted)
+
+
+def test_a_chain_without_interpolation(tmp_path: Path) -> None:
+    chain = Compose([LoadImaged("image", ensure_channel_first=True), Orientationd("image", "RAS", labels=None)])
+    item = chain({"image": str(save(make_case(0)[0], tmp_path / "image.nii.gz"))})
+    probability = probabilities(item)
+    found = ToNativeGridd("pred", chain, RegionMasks(threshold=0.7))(item | {"pred": probability})["pred"]
+    assert torch.equal(found.as_tensor(), nest_regions(probability > 0.7).flip(1, 2).to(torch.uint8))
+
+
+def test_several_decisions_leave_the_image_alone(tmp_path: Path) -> None:
+    chain = Compose([
+        LoadImaged("image", ensure_channel_first=True), Resized("image", (16, 16, 16)),
+    ])  # fmt: skip
+    item = chain({"image": str(save(make_case(0)[0], tmp_path / "image.nii.gz"))})
+    before = item["image"].clone()
+    probability = probabilities(item)
+    out = ToNativeGridd(("a", "b"), chain, (RegionMasks(), LabelMap("brats2018")))(
+        item | {"a": probability, "b": probability}
+    )
+    assert torch.equal(out["b"].as_tensor(), regions_to_labels(out["a"].as_tensor(), SCHEMES["brats2018"]))
+    assert torch.equal(out["image"], before) and out["image"].applied_operations == item["image"].applied_operations
+    assert len(out["image"].applied_operations) == 1
+
+
+def test_labels_reach_the_file(tmp_path: Path) -> None:
+    file = save(make_case(0)[0], tmp_path / "image.nii.gz", SWAPPED)
+    chain = recipe([2.0, 2.0, 2.0])
+    item = chain({"image": str(file)})
+    labels = ToNativeGridd("pred", chain, LabelMap("msd"))(item | {"pred": probabilities(item)})["pred"]
+    save_volume(labels.as_tensor()[0].numpy(), str(file), tmp_path / "seg.nii.gz")
+    written = nib.load(tmp_path / "seg.nii.gz")
+    assert np.array_equal(written.affine, nib.load(file).affine)
+    assert np.array_equal(np.asarray(written.dataobj), labels.as_tensor()[0].numpy())
