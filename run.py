@@ -200,7 +200,7 @@ def test(pip_options: Sequence[str], pytest_arguments: Sequence[str]) -> None:
 
 def bench(pip_options: Sequence[str], names: Sequence[str]) -> None:
     """Run benchmarks, all or those of ``names``, one after the other, and renew the table of benchmarks/README.md."""
-    claims = {file.stem: file for file in sorted(BENCHMARKS.glob("*.py")) if file.read_text("utf-8").startswith(CLAIM)}
+    claims = [file.stem for file in sorted(BENCHMARKS.glob("*.py")) if file.read_text("utf-8").startswith(CLAIM)]
     unknown = [name for name in names if name not in claims]
     if unknown:
         raise Stop(f"there is no benchmark {quoted(unknown)}; choose among {', '.join(claims)}.", 2)
@@ -208,9 +208,9 @@ def bench(pip_options: Sequence[str], names: Sequence[str]) -> None:
     install(python, ["bundle.txt", "bench.txt"], VENV, pip_options)
     for name in names or claims:
         print(f"\n== {name}", flush=True)
-        kept = BENCHMARKS / "results" / f"{name}.json"
-        run([python, claims[name], "--json", kept], f"measure {name}", variables={"OMP_NUM_THREADS": "1"})
-    run([python, BENCHMARKS / "readme.py"], "write benchmarks/README.md")
+        arguments = [f"benchmarks/{name}.py", "--json", f"benchmarks/results/{name}.json"]
+        run([python, *arguments], f"measure {name}", variables={"OMP_NUM_THREADS": "1"})
+    run([python, "benchmarks/readme.py"], "write benchmarks/README.md")
 
 
 def parser() -> argparse.ArgumentParser:
