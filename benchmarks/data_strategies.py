@@ -1,5 +1,5 @@
-"""Claim: of the five ways of reading in configs/data, the store has the cheapest sample, the smallest memory and, of
-those that keep anything, the least disk. The published experiment, as one table.
+"""Claim: of the five ways of reading in configs/data, the store has the cheapest sample, and of the two that keep cases
+on disk the smaller files. The published experiment, as one table.
 
     python benchmarks/data_strategies.py [--dataset_dir DIR] [--epochs N] [--json FILE]
 
@@ -134,7 +134,7 @@ def main() -> None:
         for strategy in rows
         if strategy != "store"
     }
-    if min(ratios.values()) < 1:
+    if min(ratios.values()) < 1 or rows["store"]["disk_mb"] > rows["persistent"]["disk_mb"]:
         raise SystemExit("the store is not the cheapest: the claim does not hold here")
     timing.finish(ratios, {}, {}, options.json, rows=rows)
 

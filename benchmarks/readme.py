@@ -31,7 +31,7 @@ def section(name: str, result: Mapping[str, Any]) -> str:
         f"`{result['command']}`, {result['date']}, {result['machine']}",
         "",
     ]
-    lines += ["| ratio of CPU time | median (rounds) |", "|---|---|"]
+    lines += ["| ratio | of medians (of single rounds) |", "|---|---|"]
     lines += [f"| {title} | {figures(ratio)} |" for title, ratio in result["ratios"].items()]
     if result["cpu_s"]:
         lines += ["", "| side | CPU ms: min, median, max |", "|---|---|"]
@@ -39,6 +39,11 @@ def section(name: str, result: Mapping[str, Any]) -> str:
             ordered = sorted(1000 * value for value in seconds)
             middle = ordered[len(ordered) // 2]
             lines.append(f"| {side} | {ordered[0]:.4g}, {middle:.4g}, {ordered[-1]:.4g} |")
+    if "rows" in result:
+        columns = list(next(iter(result["rows"].values())))
+        lines += ["", f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+        for row, values in result["rows"].items():
+            lines.append(f"| {row} | " + " | ".join(f"{values[column]:.4g}" for column in columns) + " |")
     if result["checks"]:
         lines += ["", "Checked: " + "; ".join(f"{what} {value}" for what, value in result["checks"].items()) + "."]
     return "\n".join(lines)

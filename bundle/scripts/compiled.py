@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -22,6 +23,7 @@ from scripts.files import cache_dir, write_aside
 logger = logging.getLogger(__name__)
 
 SOURCES = Path(__file__).with_name("kernels")
+COMPILERS = ("cc", "gcc", "clang")
 # Set to 0 to do without, for example to compare.
 SWITCH = "BRATS_COMPILED"
 # Neither errno nor floating-point traps are read; both keep a compiler from vectorising. Results stay IEEE's otherwise.
@@ -33,8 +35,8 @@ def library(name: str) -> ctypes.CDLL | None:
     """The library built from ``kernels/<name>.c``, or None where none can be built; the reason is logged once."""
     if os.environ.get(SWITCH) == "0":
         return None
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None or platform.system() == "Windows":
+    compiler = shlex.split(os.environ.get("CC", "")) or [path for path in map(shutil.which, COMPILERS) if path][:1]
+    if not compiler or platform.system() == "Windows":
         logger.info("%s: no C compiler here, PyTorch does its work; batches take some times longer to make", name)
         return None
     source = SOURCES / f"{name}.c"
@@ -48,16 +50,16 @@ def library(name: str) -> ctypes.CDLL | None:
         return None
 
 
-def _build(source: Path, target: Path, compiler: str) -> None:
+def _build(source: Path, target: Path, compiler: list[str]) -> None:
     with write_aside(target) as aside:
-        command = [compiler, *FLAGS, "-march=native", "-o", str(aside), str(source), "-lm"]
+        command = [*compiler, *FLAGS, "-march=native", "-o", str(aside), str(source), "-lm"]
         subprocess.run(command, check=True, capture_output=True, timeout=120)
     logger.info("built %s", target)
 
 
-def _fingerprint(source: Path, compiler: str) -> str:
+def _fingerprint(source: Path, compiler: list[str]) -> str:
     # A home folder may be shared by machines whose processors differ: what one builds for itself another cannot run.
-    cpu = [platform.machine(), platform.processor(), compiler]
+    cpu = [platform.machine(), platform.processor(), *compiler]
     info = Path("/proc/cpuinfo")
     if info.is_file():
         cpu += sorted({line for line in info.read_text().splitlines() if line.startswith(("model name", "flags"))})

@@ -114,11 +114,11 @@ def _kernels() -> ctypes.CDLL | None:
     return compiled.library("patches")
 
 
-def _fits_kernel(image: torch.Tensor, *others: torch.Tensor) -> bool:
-    return (
-        image.dtype == torch.int16
-        and image.is_contiguous()
-        and all(tensor.device.type == "cpu" and tensor.is_contiguous() for tensor in (image, *others))
+def _fits_kernel(image: torch.Tensor, label: torch.Tensor, out: torch.Tensor, out_label: torch.Tensor) -> bool:
+    types = {image: torch.int16, label: torch.uint8, out: torch.float32, out_label: torch.uint8}
+    return all(
+        tensor.dtype == dtype and tensor.device.type == "cpu" and tensor.is_contiguous()
+        for tensor, dtype in types.items()
     )
 
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Sampler
+from torch.utils.data import DistributedSampler, Sampler
 
 from scripts import distributed
 from scripts.errors import InputError
 from scripts.gather import gather
-from scripts.patches import LocateTumourd, PatchRecipe, RandPatchd
+from scripts.patches import patch_recipe
 from scripts.resident import ResidentStore
 from scripts.store_data import StoreDataset
 
@@ -33,7 +33,8 @@ class Buffer:
     """
 
     def __init__(self, patches: int, channels: int, patch_size: Sequence[int], device: torch.device) -> None:
-        # Pinned memory can be copied to a GPU while the host goes on.
+        # A GPU copies pinned memory without a detour. The copy must be over when the next batch is asked for, as it is
+        # with the engines' default, non_blocking false.
         pinned = device.type == "cpu" and torch.cuda.is_available()
         self.voxels = torch.empty((patches, *patch_size, channels), device=device, pin_memory=pinned)
         self.ids = torch.empty((patches, *patch_size), dtype=torch.uint8, device=device, pin_memory=pinned)
@@ -78,6 +79,11 @@ class PatchLoader:
     ) -> None:
         if ahead < 1 or batch_size < 1:
             raise InputError(f"batch_size is {batch_size} and ahead {ahead}, but both are at least 1; correct them.")
+        if distributed.world_size() > 1 and sampler is None:
+            raise InputError(
+                f"{distributed.world_size()} processes would each train on every case; name "
+                "configs/multi_gpu_train.json after configs/data/store.json, which then deals the cases out."
+            )
         self.dataset = dataset
         self.recipe, self.num_samples = patch_recipe(transforms)
         self.batch_size = batch_size
@@ -131,6 +137,9 @@ class PatchLoader:
 
     def _order(self, epoch: int) -> list[int]:
         if self.sampler is not None:
+            # MONAI's engines do this for a DataLoader only.
+            if isinstance(self.sampler, DistributedSampler):
+                self.sampler.set_epoch(epoch)
             return list(self.sampler)
         if not self.shuffle:
             return list(range(len(self.dataset)))
@@ -176,19 +185,3 @@ class PatchLoader:
             return
         for case, draw, out, ids in zip(cases, draws, buffer.voxels, buffer.ids, strict=False):
             gather(case.image, case.label, draw, draw.gain * case.units, out, ids)
-
-
-def patch_recipe(transforms: Sequence[Any]) -> tuple[PatchRecipe, int]:
-    """The recipe of the one :class:`RandPatchd` among ``transforms``, and how many patches it draws of a case.
-
-    Raises:
-        InputError: there are other random transforms, which the store cannot make.
-    """
-    patches = [transform for transform in transforms if isinstance(transform, RandPatchd)]
-    others = [type(t).__name__ for t in transforms if not isinstance(t, (RandPatchd, LocateTumourd))]
-    if len(patches) != 1 or others:
-        raise InputError(
-            f"random_transforms hold {', '.join(others) or 'no RandPatchd'}, which data/store.json cannot make; train "
-            "with data/cache.json or data/persistent.json, or use RandPatchd."
-        )
-    return patches[0].recipe, patches[0].num_samples

@@ -203,3 +203,19 @@ class RandPatchd(Randomizable, MapTransform):
             gather(image.permute(1, 2, 3, 0), label[0], draw, draw.gain, out, out_label)
             patches.append(rest | {"image": out.permute(3, 0, 1, 2), "label": out_label[None]})
         return patches
+
+
+def patch_recipe(transforms: Sequence[Any]) -> tuple[PatchRecipe, int]:
+    """The recipe of the one :class:`RandPatchd` among ``transforms``, and how many patches it draws of a case.
+
+    Raises:
+        InputError: there are other random transforms, which the store cannot make.
+    """
+    patches = [transform for transform in transforms if isinstance(transform, RandPatchd)]
+    others = [type(t).__name__ for t in transforms if not isinstance(t, (RandPatchd, LocateTumourd))]
+    if len(patches) != 1 or others:
+        raise InputError(
+            f"random_transforms hold {', '.join(others) or 'no RandPatchd'}, which data/store.json cannot make; train "
+            "with data/cache.json or data/persistent.json, or use RandPatchd."
+        )
+    return patches[0].recipe, patches[0].num_samples

@@ -39,8 +39,17 @@ def recipe_of(config_files: Sequence[str], overrides: dict[str, Any]) -> tuple[l
         if not Path(file).is_file():
             raise InputError(f"{file}: there is no such config; check --config_file.")
     parser = ConfigParser()
-    parser.read_config([str(file) for file in config_files])
-    parser.update(overrides)
+    try:
+        parser.read_config([str(file) for file in config_files])
+        parser.update(overrides)
+        absent = [key for key in ("deterministic_transforms", "modalities") if key not in parser.get()]
+    except KeyError as error:
+        # An override alone refers to what only train.json has.
+        absent = [str(error.args[0]).removeprefix("query key: ")]
+    if absent:
+        raise InputError(
+            f"{', '.join(map(str, config_files))}: {', '.join(absent)} is not defined; name configs/train.json first."
+        )
     return parser.get_parsed_content("deterministic_transforms"), list(parser.get_parsed_content("modalities"))
 
 
@@ -51,7 +60,7 @@ def share(everything: Sequence[Any], shard: str) -> list[Any]:
         InputError: it is not of that form, or I is not below N.
     """
     index, _, count = shard.partition("/")
-    if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
         raise InputError(f"shard is '{shard}', but I/N with I from 0 to N - 1 is wanted, for example 0/4.")
     return list(everything[int(index) :: int(count)])
 
@@ -62,8 +71,8 @@ def fill(options: argparse.Namespace) -> int:
     transforms, modalities = recipe_of(options.config_file, overrides)
     dataset = find_dataset(phantom.resolve(options.dataset_dir), modalities)
     # Problems of the folder itself (a missing file) belong to the first shard, so that a set of shards tells each once.
-    problems = dict(dataset.problems) if options.shard.startswith("0/") else {}
     mine = share(dataset.cases, options.shard)
+    problems = dict(dataset.problems) if int(options.shard.split("/")[0]) == 0 else {}
     facts = check_cases(mine, len(modalities), options.workers)
     problems |= {case.name: fact.problems[0] for case, fact in zip(mine, facts, strict=True) if fact.problems}
     usable = [case for case in mine if case.name not in problems]
@@ -107,6 +116,10 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if not options.verify and not options.dataset_dir:
         parser.error("--dataset_dir is required, unless --verify is given")
+    if options.workers is not None and options.workers < 1:
+        parser.error(f"--workers is {options.workers}, but at least 1 is wanted")
+    if options.spacing and min(options.spacing) < 0:
+        parser.error(f"--spacing is {options.spacing}, but sizes in mm are wanted, or 0 to keep the data's own")
     return one_sentence(lambda: check(options) if options.verify else fill(options))
 
 

@@ -18,7 +18,7 @@ from monai.transforms import Compose
 from tqdm import tqdm
 
 from scripts.errors import InputError
-from scripts.files import read_json
+from scripts.files import is_write_error, read_json
 from scripts.store_case import (
     ARRAYS,
     MANIFEST,
@@ -72,10 +72,13 @@ def build(
     if not todo:
         return {}
     problems: dict[str, str] = {}
+    refused: list[InputError] = []
     threads = torch.get_num_threads()
     local = threading.local()
 
     def prepare(item: Mapping[str, Any]) -> None:
+        if refused:
+            return
         try:
             # Each thread has its own copy: a transform may keep state while it works.
             if not hasattr(local, "chain"):
@@ -86,6 +89,8 @@ def build(
             write_case(folder / item["case"], data, key, identities(item))
         except Exception as error:
             problems[item["case"]] = _reason(error)
+            if isinstance(error, InputError) and is_write_error(error.__cause__ or error):
+                refused.append(error)
 
     logger.info("%s: preparing %d of %d cases", folder, len(todo), len(items))
     try:
@@ -93,6 +98,9 @@ def build(
             list(tqdm(pool.map(prepare, todo), "preparing cases", len(todo), unit="case", disable=None))
     finally:
         torch.set_num_threads(threads)
+    if refused:
+        # The next case would meet the same full disk.
+        raise refused[0]
     return problems
 
 
@@ -135,7 +143,7 @@ def verify(store_dir: str | os.PathLike[str]) -> tuple[int, dict[str, str]]:
             about = read_manifest(folder / name)
             wanted = about["sha256"]
             damaged = [f"{array}.npy" for array in ARRAYS if digest(folder / name / f"{array}.npy") != wanted[array]]
-        except (InputError, KeyError, OSError) as error:
+        except (InputError, OSError) as error:
             problems[name] = _reason(error)
             continue
         if about["recipe"] != recipe:
@@ -152,7 +160,10 @@ def cases(store_dir: str | os.PathLike[str]) -> list[str]:
 
 def _wanting(folder: Path, item: Mapping[str, Any], recipe: str, rebuild: bool) -> bool:
     stored = folder / item["case"]
-    if not (stored / MANIFEST).is_file():
+    try:
+        read_case(stored)
+    except InputError:
+        # Absent, or a part of one, as an interrupted copy leaves it.
         return True
     reason = stale_reason(stored, item, recipe)
     if reason and not rebuild:

@@ -8,13 +8,14 @@ network in channels_last order wants them, and each channel has its own unit, so
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from scripts.patches import locate_classes
 
 MANIFEST = "case.json"
 ARRAYS = ("image", "label", "locations")
+MANIFEST_KEYS = ("shape", "channels", "units", "spacing_mm", "affine", "locations", "sha256", "sources", "recipe")
 PART_PREFIX = ".part-"
 LARGEST = np.iinfo(np.int16).max
 
@@ -131,7 +133,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: it is absent or damaged.
     """
-    return read_json(folder / MANIFEST, "manifest of a stored case")
+    about = read_json(folder / MANIFEST, "manifest of a stored case")
+    missing = [key for key in MANIFEST_KEYS if key not in about] if isinstance(about, dict) else list(MANIFEST_KEYS)
+    if missing:
+        raise InputError(
+            f"{folder / MANIFEST}: lacks {', '.join(missing)}; remove {folder} and run python -m scripts.store again."
+        )
+    return about
 
 
 def mapped(file: Path, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
@@ -157,7 +165,8 @@ def mapped(file: Path, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tens
 def source_identity(file: str | os.PathLike[str]) -> dict[str, Any]:
     """What tells a source file's content without reading it: its size, and the checksum that gzip keeps at its end.
 
-    An uncompressed file has none, so it is read. The time of change is left out: a copied data set stays the same.
+    An uncompressed file has none, so it is read. The time of change is left out: a copied data set stays the same. Of a
+    gzip file of several members, which no NIfTI writer makes, the checksum is the last one's.
     """
     path = Path(file)
     with path.open("rb") as stream:
@@ -184,6 +193,8 @@ def digest(file: Path) -> str:
 def folder_aside(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside ``target`` that takes its name on success and is removed on failure.
 
+    An older folder of that name is renamed before it is removed, so there is never a part of one under the name.
+
     Raises:
         InputError: the disk is full or refuses.
     """
@@ -191,11 +202,17 @@ def folder_aside(target: Path) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=PART_PREFIX, dir=target.parent))
-        yield aside
-        aside.chmod(0o755)
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(aside, target)
+        fresh = aside / "new"
+        fresh.mkdir()
+        yield fresh
+        with suppress(FileNotFoundError):
+            os.replace(target, aside / "old")
+        try:
+            os.replace(fresh, target)
+        except OSError as error:
+            # Another process, which fills the same store, was a moment faster with this very case.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
     except (OSError, RuntimeError) as error:
         if not is_write_error(error):
             raise

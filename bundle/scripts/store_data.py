@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 
 from scripts import distributed
 from scripts.errors import InputError
-from scripts.naming import original
+from scripts.naming import listed, original
+from scripts.patches import patch_recipe
 from scripts.store_build import build
 from scripts.store_case import StoredCase, read_case
 
@@ -28,6 +29,8 @@ class StoreDataset(Dataset):
         data: items with ``case`` and the paths ``image`` and ``label``.
         transform: the deterministic transforms.
         store_dir: the store's folder.
+        random_transforms: the random ones, where patches are to be drawn: those that the store cannot make are refused
+            before any case is prepared.
         device: where patches are made: on ``cpu`` from the mapped files, or on a GPU, which then holds all voxels.
 
     Raises:
@@ -39,8 +42,17 @@ class StoreDataset(Dataset):
         data: Sequence[Mapping[str, Any]],
         transform: Sequence[Callable],
         store_dir: str,
+        random_transforms: Sequence[Any] | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
+        if random_transforms is not None:
+            patch_recipe(random_transforms)
+        unlabelled = [item["case"] for item in data if "label" not in item]
+        if unlabelled:
+            raise InputError(
+                f"{listed(unlabelled)}: have no label under the name 'label', and a store holds labelled cases; name "
+                "configs/evaluate.json after configs/data/store.json, or leave the store out."
+            )
         # Copies that rehearse a larger data set stand over the same files, which are stored once.
         cases = [{**item, "case": original(item["case"])} for item in data]
         self.names = [item["case"] for item in cases]

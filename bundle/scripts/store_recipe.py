@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import enum
+import functools
 import hashlib
 import json
 import math
+import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,10 +59,32 @@ def describe(value: Any) -> Any:
         return sorted(entries, key=str) if isinstance(value, (set, frozenset)) else entries
     if isinstance(value, (torch.dtype, np.dtype, torch.device)):
         return str(value)
+    if isinstance(value, slice):
+        return ["slice", describe(value.start), describe(value.stop), describe(value.step)]
+    if isinstance(value, functools.partial):
+        return {"partial": describe(value.func), "args": describe(value.args), "keywords": describe(value.keywords)}
+    if isinstance(value, types.FunctionType):
+        return _describe_function(value)
     if callable(value) and hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
+    if not hasattr(value, "__dict__"):
+        raise InputError(
+            f"{value!r}: a {type(value).__name__} in the deterministic transforms cannot be described, so a stale "
+            "store could not be told; leave it out, or train with configs/data/persistent.json."
+        )
     state = {key: describe(entry) for key, entry in sorted(vars(value).items()) if key not in _IGNORED}
     return {"class": type(value).__qualname__, **state}
+
+
+def _describe_function(function: types.FunctionType) -> Any:
+    """A function that a module defines by its name; one made on the spot, which has no name of its own, by its code."""
+    name = f"{function.__module__}.{function.__qualname__}"
+    if "<" not in function.__qualname__:
+        return name
+    code = function.__code__
+    constants = [repr(value) for value in code.co_consts if not isinstance(value, types.CodeType)]
+    kept = [describe(cell.cell_contents) for cell in function.__closure__ or ()]
+    return {"function": name, "code": code.co_code.hex(), "constants": constants, "names": code.co_names, "kept": kept}
 
 
 def claim(store_dir: Path, recipe: Mapping[str, Any], replace: bool = False) -> None:

@@ -16,6 +16,7 @@ from scripts.resident import ResidentStore
 from scripts.store_data import StoreDataset
 from test_store import chain, listed
 from tiny import write_decathlon
+from torch.utils.data import DistributedSampler
 from workflow import TINY, run
 
 SIZE = (16, 16, 16)
@@ -121,9 +122,36 @@ def test_a_sampler_gives_this_processs_share(dataset: StoreDataset) -> None:
     assert len(made) == 2
 
 
+def test_a_distributed_sampler_deals_anew_every_epoch(dataset: StoreDataset) -> None:
+    sampler = DistributedSampler(dataset, num_replicas=2, rank=0, shuffle=True)
+    made = loader(dataset, num_samples=1, sampler=sampler, batch_size=1)
+    orders = [[name for batch in made for name in batch["case"]] for _ in range(4)]
+    assert len({tuple(order) for order in orders}) > 1
+
+
+def test_several_processes_without_a_sampler_are_refused(
+    dataset: StoreDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scripts.distributed.world_size", lambda: 2)
+    with pytest.raises(InputError, match="multi_gpu_train.json after"):
+        loader(dataset)
+
+
 def test_transforms_that_the_store_cannot_make_are_refused(dataset: StoreDataset) -> None:
     with pytest.raises(InputError, match=r"RandFlipd.*data/cache.json"):
         PatchLoader(dataset, [RandPatchd(patch_size=SIZE), RandFlipd("image")], batch_size=1)
+
+
+def test_they_are_refused_before_a_case_is_prepared(tiny_decathlon: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"data/store.json cannot make"):
+        StoreDataset(listed(tiny_decathlon), chain(), str(tmp_path / "s"), random_transforms=[RandFlipd("image")])
+    assert not (tmp_path / "s").exists()
+
+
+def test_cases_without_a_label_are_refused(tiny_decathlon: Path, tmp_path: Path) -> None:
+    item = {key: value for key, value in listed(tiny_decathlon)[0].items() if key != "label"}
+    with pytest.raises(InputError, match="BRATS_001: have no label"):
+        StoreDataset([item], chain(), str(tmp_path / "s"))
 
 
 def test_a_training_from_the_store_is_repeatable(tiny_decathlon: Path, tmp_path: Path) -> None:

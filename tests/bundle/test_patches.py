@@ -108,7 +108,7 @@ def test_the_kernel_and_pytorch_agree(channels, turning):
         pytest.skip("no C compiler here")
     rng = np.random.default_rng(channels)
     for trial in range(20):
-        image, label = volume(tuple(rng.integers(5, 30, 3)), channels, seed=trial)
+        image, label = volume(tuple(rng.integers(1, 30, 3)), channels, seed=trial)
         recipe = PatchRecipe(SIZE, rotate_prob=turning, scale_prob=turning)
         draw = recipe.draw(rng, label.shape, channels, locate_classes(label.numpy()), (1, 1.5, 2))
         ours, ids = patch(image, label, draw)
@@ -116,6 +116,21 @@ def test_the_kernel_and_pytorch_agree(channels, turning):
         # Of values up to 9000; nearest neighbours may differ where a voxel lies half-way.
         torch.testing.assert_close(ours, reference, atol=0.5, rtol=1e-4)
         assert (ids != reference_ids).float().mean() < 2e-3
+
+
+def test_a_slab_of_one_voxel_can_be_turned():
+    for seed in range(20):
+        image, label = volume((30, 30, 1), seed=seed)
+        recipe = PatchRecipe(SIZE, rotate_prob=1.0, scale_prob=1.0)
+        draw = recipe.draw(np.random.default_rng(seed), label.shape, 4, locate_classes(label.numpy()))
+        reference, _ = patch(image, label, draw, way=gathering._resample)
+        torch.testing.assert_close(patch(image, label, draw)[0], reference, atol=0.5, rtol=1e-4)
+
+
+def test_labels_of_another_type_are_read_as_numbers():
+    image, label = volume(channels=1)
+    for dtype in (torch.int32, torch.float32):
+        assert torch.equal(patch(image, label.to(dtype), still((3, 2, 4), channels=1))[1], label[3:15, 2:12, 4:12])
 
 
 def test_any_layout_gives_the_same_patch():

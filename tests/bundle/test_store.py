@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -25,6 +26,7 @@ from scripts.naming import MODALITIES
 from scripts.store_build import build, verify
 from scripts.store_case import read_case, read_manifest
 from scripts.store_data import StoreDataset
+from scripts.store_recipe import describe
 from tiny import write_decathlon
 from workflow import BUNDLE
 
@@ -181,6 +183,71 @@ def test_a_short_file_is_one_sentence(whole: Path, tmp_path: Path) -> None:
         read_case(folder)
 
 
+@pytest.mark.parametrize("damage", ["no image.npy", "short image.npy", "{}", "[]", "not json"])
+def test_a_damaged_case_is_told_and_made_again(data: Path, whole: Path, tmp_path: Path, damage: str) -> None:
+    folder = shutil.copytree(whole, tmp_path / "s")
+    case = folder / "BRATS_002"
+    if damage == "no image.npy":
+        (case / "image.npy").unlink()
+    elif damage == "short image.npy":
+        (case / "image.npy").write_bytes((case / "image.npy").read_bytes()[:-100])
+    else:
+        (case / "case.json").write_text(damage)
+    assert list(verify(folder)[1]) == ["BRATS_002"]
+    assert store.main(["--dataset_dir", str(data), "--store_dir", str(folder)]) == 0
+    assert tree(folder) == tree(whole)
+
+
+def test_two_processes_may_finish_the_same_case(data: Path, whole: Path, tmp_path: Path, monkeypatch) -> None:
+    """The other one's folder appears between looking and renaming."""
+    replace = os.replace
+
+    def late(source, target):
+        if Path(source).name == "new" and not Path(target).exists():
+            shutil.copytree(whole / "BRATS_001", target)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", late)
+    assert build(listed(data)[:1], chain(), tmp_path) == {}
+    assert verify(tmp_path) == (1, {})
+
+
+def test_functions_made_on_the_spot_are_told_apart() -> None:
+    def scaled(factor):
+        return lambda image: image * factor
+
+    assert describe(lambda x: x * 2) != describe(lambda x: x * 3)
+    assert describe(scaled(2)) != describe(scaled(3)) and describe(scaled(2)) == describe(scaled(2))
+    assert describe(partial(max, 2)) != describe(partial(max, 3))
+    assert describe(slice(2, -1)) != describe(slice(1, -1))
+
+
+def test_a_full_disk_stops_the_run(data: Path, tmp_path: Path, monkeypatch) -> None:
+    tried = []
+
+    def full(*arguments, **options):
+        tried.append(arguments)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(InputError, match="No space left"):
+        build(listed(data), chain(), tmp_path, workers=1)
+    assert len(tried) == 1 and not list(tmp_path.glob(".part-*"))
+
+
+@pytest.mark.parametrize("arguments", [["--workers", "0"], ["--spacing", "0", "0", "-3"]])
+def test_numbers_out_of_range_are_refused(arguments: list[str], data: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        store.main(["--dataset_dir", str(data), "--store_dir", str(tmp_path), *arguments])
+
+
+def test_a_config_without_transforms_is_one_sentence(data: Path, tmp_path: Path, capsys) -> None:
+    config = str(BUNDLE / "configs" / "multi_gpu_train.json")
+    assert store.main(["--dataset_dir", str(data), "--store_dir", str(tmp_path), "--config_file", config]) == 1
+    said = capsys.readouterr().err
+    assert "name configs/train.json first" in said and "Traceback" not in said
+
+
 def test_a_folder_of_other_things_is_no_store(data: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.docx").touch()
     with pytest.raises(InputError, match="is no store"):
@@ -188,7 +255,7 @@ def test_a_folder_of_other_things_is_no_store(data: Path, tmp_path: Path) -> Non
     assert store.main(["--verify", "--store_dir", str(tmp_path)]) == 1
 
 
-@pytest.mark.parametrize("shard", ["3/3", "1", "a/b", "-1/2", "0/0"])
+@pytest.mark.parametrize("shard", ["3/3", "1", "a/b", "-1/2", "0/0", "²/3"])
 def test_a_shard_that_is_none_is_refused(shard: str) -> None:
     with pytest.raises(InputError, match="I/N"):
         store.share([1, 2, 3], shard)

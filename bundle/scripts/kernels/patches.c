@@ -132,10 +132,12 @@ INLINE void border_voxel(const int16_t *restrict image, const int64_t shape[3], 
 
 /* Narrow [*first, *last) to the k with low <= origin + k * step <= high. */
 static void clip(float origin, float step, float low, float high, int64_t *first, int64_t *last) {
-    if (fabsf(step) < 1e-6f) {
-        if (origin < low || origin > high) *last = *first;
+    /* An axis of one voxel has no inside: low is above high there. */
+    if (low > high || (fabsf(step) < 1e-6f && (origin < low || origin > high))) {
+        *last = *first;
         return;
     }
+    if (fabsf(step) < 1e-6f) return;
     const float a = (low - origin) / step, b = (high - origin) / step;
     const float begin = ceilf(fminf(a, b)), end = floorf(fmaxf(a, b)) + 1;
     if (begin > *first) *first = begin > *last ? *last : (int64_t)begin;
