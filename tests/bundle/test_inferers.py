@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from monai.data import MetaTensor, decollate_batch, list_data_collate
 from monai.inferers import SlidingWindowInferer
 from monai.networks.nets import UNet
@@ -17,6 +18,7 @@ from scripts.boxes import grown, largest_window, nonzero_box, one_pass_sides
 from scripts.errors import InputError
 from scripts.inferers import OUTSIDE_LOGIT, BrainBoxInferer, flip_mean
 from tiny import AFFINE, make_case, save
+from workflow import BUNDLE
 
 PATCH = (16, 16, 16)
 EVERYWHERE = slice(None)
@@ -212,3 +214,20 @@ def test_arguments_that_make_no_sense_are_refused(arguments: dict[str, object], 
     with pytest.raises(InputError) as caught:
         BrainBoxInferer(PATCH, **arguments)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("configs", "section"), [(["train.json"], "validate::inferer"), (["inference.json"], "inferer")]
+)
+def test_knobs_reach_the_inferer(configs: list[str], section: str, tmp_path: Path) -> None:
+    parser = ConfigParser()
+    parser.read_config([str(BUNDLE / "configs" / config) for config in [*configs, "network/swinunetr.json"]])
+    parser.update({
+        "bundle_root": str(BUNDLE), "ckpt_dir": str(tmp_path), "inference_mode": "sliding_window",
+        "one_pass_ratio": 2.0, "window_overlap": 0.5, "tta_axes": [0],
+    })  # fmt: skip
+    inferer = parser.get_parsed_content(section)
+    assert (inferer.mode, inferer.one_pass_voxels, inferer.overlap) == ("sliding_window", 2 * 64**3, 0.5)
+    assert inferer.tta_axes == (0,) and not inferer.compile
+    # Before any training inference.json takes the shipped recipe's; a training with this network has 32 in its own.
+    assert inferer.size_multiple == (32 if configs == ["train.json"] else 16)
