@@ -221,7 +221,7 @@ def parser() -> argparse.ArgumentParser:
     helps = {
         "demo": "train, evaluate and segment on the embedded phantom: minutes on 2 CPU cores",
         "test": "check style and run the whole test suite; what follows -- goes to pytest: test -- -k labels",
-        "bench": "measure every claim of benchmarks/ on one core, about half an hour; or those named after --",
+        "bench": "measure every claim of benchmarks/ on one core, in about ten minutes; or those named after --",
     }
     for name, text in helps.items():
         command = commands.add_parser(name, help=text, description=text)

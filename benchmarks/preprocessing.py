@@ -116,7 +116,7 @@ def check(item: dict[str, str]) -> dict[str, Any]:
 
 def main() -> None:
     """Measure."""
-    parser = timing.arguments(__doc__, rounds=5)
+    parser = timing.arguments(__doc__, rounds=9)
     parser.add_argument("--dataset_dir", type=Path, help="a set in a known layout; default: the phantom")
     options = parser.parse_args()
     torch.set_num_threads(1)
