@@ -15,10 +15,15 @@ README = FOLDER / "README.md"
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
+def number(value: float) -> str:
+    """Three digits, without an exponent."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def figures(ratio: Mapping[str, Any]) -> str:
     """A ratio as median, with the range of its rounds where there are any."""
-    median = f"**{ratio['median']:.3g}**" if ratio["median"] < 100 else f"**{ratio['median']:.0f}**"
-    return median if ratio["min"] is None else f"{median} ({ratio['min']:.3g} to {ratio['max']:.3g})"
+    median = f"**{number(ratio['median'])}**"
+    return median if ratio["min"] is None else f"{median} ({number(ratio['min'])} to {number(ratio['max'])})"
 
 
 def section(name: str, result: Mapping[str, Any]) -> str:
@@ -38,7 +43,7 @@ def section(name: str, result: Mapping[str, Any]) -> str:
         for side, seconds in result["cpu_s"].items():
             ordered = sorted(1000 * value for value in seconds)
             middle = ordered[len(ordered) // 2]
-            lines.append(f"| {side} | {ordered[0]:.4g}, {middle:.4g}, {ordered[-1]:.4g} |")
+            lines.append(f"| {side} | {number(ordered[0])}, {number(middle)}, {number(ordered[-1])} |")
     if "rows" in result:
         columns = list(next(iter(result["rows"].values())))
         lines += ["", f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
