@@ -20,20 +20,15 @@ import timing
 # isort: split
 import deflate
 import full_size
+import published
 import torch
 from monai.bundle import ConfigParser
 from monai.transforms import (
     Compose,
-    ConvertToMultiChannelBasedOnBratsClassesd,
     CropForegroundd,
     LoadImaged,
     NormalizeIntensity,
-    NormalizeIntensityd,
     Orientationd,
-    RandFlipd,
-    RandScaleIntensityd,
-    RandShiftIntensityd,
-    RandSpatialCropd,
     Spacingd,
 )
 from scripts.brain_box import is_brain
@@ -41,27 +36,12 @@ from scripts.inflate import read_bytes
 from scripts.separable import Samples
 from scripts.store_case import write_case
 
-SPACING_MM = [1.5, 1.5, 2.0]
+SPACING_MM = list(published.SPACING_MM)
 KEYS = ("image", "label")
 MODES = ("bilinear", "nearest")
 RAS = (("L", "R"), ("P", "A"), ("I", "S"))
 # Largest difference of an image voxel from MONAI's float64 interpolation, in units of the file's intensity.
 IMAGE_TOLERANCE = 2e-3
-
-
-def published() -> Compose:
-    """The AWS sample's preprocessing: deterministic and random part, in its order."""
-    return Compose([
-        LoadImaged(KEYS, ensure_channel_first=True),
-        Spacingd(KEYS, SPACING_MM, mode=MODES),
-        Orientationd(KEYS, "RAS", labels=RAS),
-        ConvertToMultiChannelBasedOnBratsClassesd("label"),
-        RandSpatialCropd(KEYS, (128, 128, 64), random_size=False),
-        RandFlipd(KEYS, prob=0.5, spatial_axis=0),
-        NormalizeIntensityd("image", nonzero=True, channel_wise=True),
-        RandScaleIntensityd("image", factors=0.1, prob=0.5),
-        RandShiftIntensityd("image", offsets=0.1, prob=0.5),
-    ])  # fmt: skip
 
 
 def ours() -> Compose:
@@ -123,7 +103,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         item = full_size.one_case(Path(folder), options.dataset_dir)
         checks = {"gz bytes": sum(Path(path).stat().st_size for path in item.values())} | check(item)
-        slow, fast = published(), ours()
+        slow, fast = Compose(published.recipe()), ours()
         timings = timing.interleave(
             {
                 "published": lambda: slow(dict(item)),
