@@ -59,8 +59,11 @@ def refuse_rivals() -> None:
 
 
 def stop() -> None:
-    """Leave the process group, if there is one."""
+    """Leave the process group, if there is one; every process must come here."""
     if dist.is_initialized():
+        # gloo's threads drop the last collective's tensors a moment after it is done and need Python for it: a process
+        # that ends in that moment aborts. A barrier has no tensors, and waits long enough for those before it to go.
+        dist.barrier()
         dist.destroy_process_group()
 
 
