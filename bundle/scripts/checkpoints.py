@@ -22,8 +22,10 @@ from monai.bundle import ConfigParser
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from scripts import distributed
 from scripts.errors import InputError
 from scripts.files import read_json, write_aside, write_json
+from scripts.fsdp import full_state
 from scripts.runs import METRICS_FILE, merged_config, run_dir, versions
 
 logger = logging.getLogger(__name__)
@@ -75,9 +77,11 @@ class BestModel:
 class LastState:
     """Trainer handler: saves network, optimiser and schedule after every epoch, in one file.
 
+    To be attached in every process: what is sharded over them is gathered. Rank 0 writes.
+
     Args:
         network: the network that is trained, wrapped or not.
-        average: the network that is validated; where it is another one, it is saved as ``average``.
+        average: the network that is validated; where it is a moving average, it is saved as ``average``.
         optimizer: its state is saved.
         lr_scheduler: its state is saved.
         ckpt_dir: folder for ``model_last.pt``.
@@ -92,7 +96,7 @@ class LastState:
         ckpt_dir: str,
     ) -> None:
         self.parts = {"optimizer": optimizer, "lr_scheduler": lr_scheduler, "model": unwrapped(network)}
-        if average is not network:
+        if isinstance(average, AveragedModel):
             self.parts["average"] = average
         self.file = Path(ckpt_dir) / LAST_FILE
 
@@ -102,7 +106,9 @@ class LastState:
 
     def __call__(self, engine: Engine) -> None:
         """Save the state after ``engine.state.epoch`` epochs."""
-        state = {name: part.state_dict() for name, part in self.parts.items()}
+        state = {name: full_state(part) for name, part in self.parts.items()}
+        if distributed.rank() > 0:
+            return
         state["epoch"] = engine.state.epoch
         with write_aside(self.file) as aside:
             torch.save(state, aside)
