@@ -15,7 +15,6 @@ import pytest
 import torch
 import torch.distributed as dist
 from ignite.engine import Events
-from monai.utils import ensure_tuple
 from processes import start, together, wait
 from scripts import distributed, fsdp
 from scripts.cases import prepare_datalist
@@ -83,7 +82,8 @@ def train(folder: Path, configs: tuple[str, ...], overrides: dict[str, Any], nam
 def patches_of_first_case(job: Job, configs: tuple[str, ...]) -> Sequence[torch.Tensor]:
     """The same case in every process: only the augmentation may differ."""
     if configs != STORE:
-        return [item["image"] for item in ensure_tuple(job.content("train::dataset")[0])]
+        drawn = job.content("train::dataset")[0]
+        return [item["image"] for item in (drawn if isinstance(drawn, list) else [drawn])]
     loader = job.content("train::dataloader")
     loader.sampler = [0]
     return list(next(iter(loader))["image"])
@@ -260,7 +260,7 @@ def train_and_evaluate(folder: Path, overrides: dict[str, Any]) -> None:
 
 
 def test_smddp_by_mpirun(two: Path, data: Path, tmp_path: Path) -> None:
-    """Through a stand-in for AWS's module, which refuses what SMDDP refuses; the instance type makes ``auto`` take it."""
+    """Through a stand-in for AWS's module, which refuses what SMDDP does; the instance type lets ``auto`` take it."""
     env = {"SM_CURRENT_INSTANCE_TYPE": "ml.p4d.24xlarge", "PYTHONPATH": str(STANDIN)}
     overrides = plain(data, 2, **{"train::sampler::shuffle": False})
     together(train_and_evaluate, 2, tmp_path, overrides, env=env, launcher="mpirun")
