@@ -93,7 +93,9 @@ def test_two_processes_train_one_model(bundle: Path, data: Path, tmp_path: Path)
         "--ckpt_dir", str(tmp_path / "models"), "--run_name", "two", "--accumulation_steps", "2",
         "--clip_grad_norm", "12", "--ema_decay", "0.9", *TINY, cwd=bundle, launcher=launcher,
     )  # fmt: skip
-    assert "global batch 8 patches (2 a process, 2 processes, 2 accumulated)" in done.stdout
+    assert (
+        "2 processes (gloo), cpu; batch 1 x 2 patches a process, global batch 4 cases = 8 patches (2 acc" in done.stdout
+    )
     assert done.stdout.count("epoch 1/1") == 1
     assert len((tmp_path / "runs" / "two" / "metrics.jsonl").read_text().splitlines()) == 1
     command = (tmp_path / "runs" / "two" / "command.txt").read_text()
@@ -121,7 +123,7 @@ def test_two_processes_train_from_one_store(bundle: Path, data: Path, tmp_path: 
         "--ckpt_dir", str(tmp_path / "models"), "--run_name", "two", "--store_dir", str(tmp_path / "store"), *TINY,
         cwd=bundle, launcher=launcher,
     )  # fmt: skip
-    assert "global batch 4 patches (2 a process, 2 processes)" in done.stdout
+    assert "batch 1 x 2 patches a process, global batch 2 cases = 4 patches" in done.stdout
     held = json.loads((tmp_path / "runs" / "two" / "datalist.json").read_text())
     stored = sorted(folder.name for folder in (tmp_path / "store").glob("BRATS_*"))
     assert stored == sorted(entry["case"] for part in ("training", "validation") for entry in held[part])
