@@ -311,8 +311,8 @@ def test_an_error_in_one_process_ends_a_torchrun_with_its_traceback(data: Path, 
     (tmp_path / "broken.py").write_text(BROKEN)
     configs = [str(BUNDLE / "configs" / name) for name in DDP] + [str(tmp_path / "more.json")]
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "monai.bundle", "run",
-        "--config_file", str(configs), "--bundle_root", str(BUNDLE), "--dataset_dir", str(data), "--output_dir",
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "monai.bundle",
+        "run", "--config_file", str(configs), "--bundle_root", str(BUNDLE), "--dataset_dir", str(data), "--output_dir",
         str(tmp_path / "runs"), "--ckpt_dir", str(tmp_path / "models"), "--patch_size", "[32,32,32]", "--epochs", "3",
     ]  # fmt: skip
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)}
