@@ -19,7 +19,8 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 from scripts.errors import InputError, find_input_error
-from scripts.resume import best, changes, keep_epochs, run_dir
+from scripts.restart import best
+from scripts.resume import changes, keep_epochs, run_dir
 from scripts.state import LAST_FILE, PREVIOUS_FILE, read_state
 from tiny import write_decathlon
 from workflow import BUNDLE, TINY, run
