@@ -1,21 +1,32 @@
-"""One process per device: joining the group that torchrun starts, and leaving it."""
+"""The processes of a job: joining their group and leaving it, and each one's device and share of the cases."""
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 import torch.distributed as dist
+from ignite.distributed.comp_models.base import _SerialModel
+from ignite.distributed.comp_models.native import _NativeDistModel
 from monai.data import DistributedSampler
 
+from scripts import backends
 from scripts.errors import InputError
+from scripts.launchers import Launch, find_launch
 from scripts.step import place
 
-BACKENDS = ("none", "auto", "nccl", "gloo")
+logger = logging.getLogger(__name__)
+
+# The others wait while rank 0 makes the phantom, checks the cases or builds a store. PyTorch's own for gloo; nccl's is
+# ten minutes. A process that dies is noticed at once all the same: by its launcher, and by its closed connections.
+TIMEOUT = timedelta(minutes=30)
 # Thousands of times what a thread takes that is given a core.
 SETTLE_S = 0.2
 
@@ -24,41 +35,68 @@ def start(backend: str) -> int:
     """Join the process group, unless ``backend`` is ``none``.
 
     Args:
-        backend: ``none`` for a single process; ``auto`` takes nccl where there is a GPU and gloo elsewhere.
+        backend: ``none`` for a single process; ``auto`` chooses (:mod:`scripts.backends`) and logs what and why.
 
     Returns:
         This process's rank.
 
     Raises:
-        InputError: the backend is unknown, or torchrun has not set the environment it needs.
+        InputError: the backend cannot be used, or no launcher has started this process.
     """
-    if backend not in BACKENDS:
-        raise InputError(f"backend '{backend}' is unknown; choose one of {', '.join(BACKENDS)}.")
     if backend == "none" or dist.is_initialized():
         return rank()
-    if "RANK" not in os.environ:
+    found = find_launch()
+    if found is None:
         raise InputError(
-            "multi_gpu_train.json needs one process per device, but the variable RANK is not set; "
-            "start it with torchrun --nproc_per_node=N -m monai.bundle run ..."
+            "multi_gpu_train.json needs one process per device, but no launcher started this one; start it with "
+            "torchrun --nproc_per_node=N -m monai.bundle run ..., mpirun or srun."
         )
-    if backend == "auto":
-        backend = "nccl" if torch.cuda.is_available() else "gloo"
+    os.environ.update(found.variables())
+    backend, reason = backends.choose(backend, found)
     if torch.cuda.is_available():
+        if found.local_rank >= torch.cuda.device_count():
+            raise InputError(
+                f"{found.local_world_size} processes were started on a machine with {torch.cuda.device_count()} GPUs; "
+                "start one for each GPU."
+            )
         torch.cuda.set_device(local_device())
-    dist.init_process_group(backend)
+    dist.init_process_group(backend, timeout=TIMEOUT)
+    # ignite, which MONAI's metrics gather by, would find the group by itself, but by making another one of gloo, which
+    # SMDDP forbids; and in a Slurm job it would set LOCAL_RANK to srun's, which is 0 in every process of a torchrun.
+    idist.utils._set_model(_KnownGroup(found))
+    if rank() == 0:
+        logger.info("backend %s: %s; %d processes by %s", backend, reason, found.world_size, found.launcher)
     return rank()
 
 
+class _KnownGroup(_NativeDistModel):
+    """ignite's view of the process group, told what it would otherwise find out."""
+
+    def __init__(self, launch: Launch) -> None:
+        self.launch = launch
+        super().__init__()
+
+    def _identify_local_rank(self) -> None:
+        self._local_rank = self.launch.local_rank
+        self._node = self.launch.rank // self.launch.local_world_size
+
+    def _compute_nproc_per_node(self) -> int:
+        return self.launch.local_world_size
+
+
 def refuse_rivals() -> None:
-    """Refuse torchrun without a process group: every process would do all of the work and write the same files.
+    """Refuse several processes without a group: each would do all of the work and write the same files.
 
     Raises:
         InputError: there are several processes, and they have not joined.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+    if dist.is_initialized():
+        return
+    found = find_launch()
+    if found is not None and found.world_size > 1:
         raise InputError(
-            f"torchrun started {os.environ['WORLD_SIZE']} processes, but this config runs in one; add "
-            "configs/multi_gpu_train.json to --config_file, or start it without torchrun."
+            f"{found.launcher} started {found.world_size} processes, but this config runs in one; add "
+            f"configs/multi_gpu_train.json to --config_file, or start it without {found.launcher}."
         )
 
 
@@ -71,6 +109,32 @@ def stop() -> None:
         dist.barrier()
         time.sleep(SETTLE_S)
         dist.destroy_process_group()
+        idist.utils._set_model(_SerialModel())
+
+
+def backend_name() -> str:
+    """The backend in use, for people."""
+    return dist.get_backend() if dist.is_initialized() else "none"
+
+
+def launch() -> Launch | None:
+    """How the processes of the group were started; None without a group of :func:`start`."""
+    model = idist.utils._model
+    return model.launch if isinstance(model, _KnownGroup) else None
+
+
+def summed(tensor: torch.Tensor) -> torch.Tensor:
+    """``tensor`` summed over the processes, for a loss that every process computes from the sum alike.
+
+    Gradients are averaged over the processes afterwards. For that average to be the gradient of the loss of all, the
+    own part counts once a process.
+    """
+    if world_size() == 1:
+        return tensor
+    total = tensor.detach().clone()
+    dist.all_reduce(total)
+    own = tensor * world_size()
+    return own + (total - own).detach()
 
 
 def rank() -> int:
@@ -104,7 +168,7 @@ def from_rank_zero(make: Callable[[], Any]) -> Any:
 
 
 def local_device() -> torch.device:
-    """The GPU that torchrun's LOCAL_RANK names on this machine, or the CPU."""
+    """The GPU that LOCAL_RANK, set by :func:`start`, names on this machine, or the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     return torch.device("cpu")

@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from scripts.checkpoints import unwrapped
 from scripts.errors import InputError
+from scripts.fsdp import gathered
 from scripts.step import StepEvents
 
 
@@ -56,4 +57,5 @@ class UpdateAverage:
 
     def __call__(self, engine: Engine) -> None:
         """Move the average."""
-        self.average.update_parameters(unwrapped(self.network))
+        with gathered(self.network):
+            self.average.update_parameters(unwrapped(self.network))

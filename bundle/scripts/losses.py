@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from monai.losses import DiceLoss
 from torch import nn
+
+from scripts import distributed
 
 
 class DiceBCELoss(nn.Module):
@@ -18,16 +19,26 @@ class DiceBCELoss(nn.Module):
     BraTS recipe does.
 
     Args:
-        batch_dice: sum over the batch before the ratio, which steadies the term for patches without tumour.
+        batch_dice: sum over the batch before the ratio, which steadies the term for patches without tumour. The batch
+            is that of all processes, as in nnU-Net: N processes then learn what one learns from N times the batch.
         smooth: added to numerator and denominator of the Dice ratio.
     """
 
     def __init__(self, batch_dice: bool = True, smooth: float = 1e-5) -> None:
         super().__init__()
-        self.dice = DiceLoss(sigmoid=True, squared_pred=True, batch=batch_dice, smooth_nr=smooth, smooth_dr=smooth)
+        self.batch_dice = batch_dice
+        self.smooth = smooth
         self.bce = nn.BCEWithLogitsLoss()
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Loss of raw ``logits`` against 0/1 ``target``, both (B, C, H, W, D); returns a scalar."""
         target = target.to(logits.dtype)
-        return self.dice(logits, target) + self.bce(logits, target)
+        return self._dice(torch.sigmoid(logits), target) + self.bce(logits, target)
+
+    def _dice(self, probability: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        axes = ((0,) if self.batch_dice else ()) + tuple(range(2, target.ndim))
+        overlap = (probability * target).sum(axes)
+        total = (probability**2).sum(axes) + (target**2).sum(axes)
+        if self.batch_dice:
+            overlap, total = distributed.summed(torch.stack([overlap, total]))
+        return (1 - (2 * overlap + self.smooth) / (total + self.smooth)).mean()

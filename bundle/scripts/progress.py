@@ -16,6 +16,7 @@ from monai.handlers import ValidationHandler
 from scripts import distributed
 from scripts.errors import InputError
 from scripts.files import unwritable
+from scripts.pace import DataWait, Throughput
 from scripts.runs import METRICS_FILE
 
 logger = logging.getLogger(__name__)
@@ -56,51 +57,6 @@ class StopOnNan:
             )
 
 
-class DataWait:
-    """Trainer handler: how long the steps of an epoch waited for their batches, and the epoch's training took.
-
-    The host's time is measured, and no device is waited for: where a GPU still works through its queue while the host
-    waits, the GPU lost less than this.
-
-    Attributes:
-        seconds: between a batch's request and its arrival, summed over the epoch.
-        epoch_seconds: from the epoch's start to the end of its last step, validation left out.
-    """
-
-    def __init__(self) -> None:
-        self.seconds = self.epoch_seconds = 0.0
-        self._epoch_started = self._requested = 0.0
-
-    @property
-    def share(self) -> float:
-        """Share of the epoch's training that was waiting, 0 to 1."""
-        return self.seconds / self.epoch_seconds if self.epoch_seconds > 0 else 0.0
-
-    def attach(self, engine: Engine) -> None:
-        """Register at the epoch's start, around each batch, and at each step's end."""
-        engine.add_event_handler(Events.EPOCH_STARTED, self.start_epoch)
-        engine.add_event_handler(Events.GET_BATCH_STARTED, self.request)
-        engine.add_event_handler(Events.GET_BATCH_COMPLETED, self.receive)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self.end_step)
-
-    def start_epoch(self, engine: Engine) -> None:
-        """Begin to count."""
-        self.seconds = self.epoch_seconds = 0.0
-        self._epoch_started = self._requested = time.monotonic()
-
-    def request(self, engine: Engine) -> None:
-        """A batch is asked for."""
-        self._requested = time.monotonic()
-
-    def receive(self, engine: Engine) -> None:
-        """It is there."""
-        self.seconds += time.monotonic() - self._requested
-
-    def end_step(self, engine: Engine) -> None:
-        """So far the epoch has lasted this long."""
-        self.epoch_seconds = time.monotonic() - self._epoch_started
-
-
 class EpochLog:
     """Trainer handler: appends an epoch's figures to ``metrics.jsonl`` and logs them with the time left.
 
@@ -125,34 +81,43 @@ class EpochLog:
         self.file = Path(run_dir) / METRICS_FILE
         self.optimizer = optimizer
         self.validator = validator
-        self.patches = batch_size * crops_per_case
+        self.batch_size = batch_size
+        self.crops_per_case = crops_per_case
         self.accumulation_steps = accumulation_steps
         self.started = self.epoch_started = 0.0
         self.first_epoch = 0
         self.data_wait = DataWait()
+        self.throughput = Throughput(self.data_wait)
 
     def attach(self, engine: Engine) -> None:
         """Register at start, epoch start and epoch end."""
         self.data_wait.attach(engine)
+        self.throughput.attach(engine)
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.EPOCH_STARTED, self.start_epoch)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.end_epoch)
 
     def start(self, engine: Engine) -> None:
         """Log the size of the job."""
-        world = distributed.world_size()
         self.started = time.monotonic()
         self.first_epoch = engine.state.epoch
+        world, steps = distributed.world_size(), self.accumulation_steps
+        cases = self.batch_size * world * steps
+        group = self.optimizer.param_groups[0]
         logger.info(
-            "training on %s: %d epochs of %d steps, global batch %d patches (%d a process, %d process%s%s)",
+            "training: %s, %s; batch %d x %d patches a process, global batch %d cases = %d patches%s; %d epochs of %d "
+            "optimiser steps; peak learning rate %g",
+            "1 process" if world == 1 else f"{world} processes ({distributed.backend_name()})",
             engine.state.device,
+            self.batch_size,
+            self.crops_per_case,
+            cases,
+            cases * self.crops_per_case,
+            "" if steps == 1 else f" ({steps} accumulated)",
             engine.state.max_epochs,
-            engine.state.epoch_length,
-            self.patches * world * self.accumulation_steps,
-            self.patches,
-            world,
-            "" if world == 1 else "es",
-            "" if self.accumulation_steps == 1 else f", {self.accumulation_steps} accumulated",
+            math.ceil(engine.state.epoch_length / steps),
+            # A schedule lowers "lr" at once and keeps the optimiser's own here.
+            group.get("initial_lr", group["lr"]),
         )
 
     def start_epoch(self, engine: Engine) -> None:
@@ -170,6 +135,7 @@ class EpochLog:
             "seconds": round(time.monotonic() - self.epoch_started, 3),
             "data_wait_s": round(self.data_wait.seconds, 4),
             "data_wait_share": round(self.data_wait.share, 4),
+            "samples_per_s": round(self.throughput.samples_per_s, 3),
         }
         if self.validator.state.epoch == state.epoch:
             record |= {name: float(value) for name, value in self.validator.state.metrics.items()}
@@ -195,6 +161,7 @@ def describe(record: dict[str, Any], epochs: int, seconds_left: float) -> str:
         parts.append(f"Dice {record['val_mean_dice']:.4f} ({regions})")
     parts += [
         f"{record['seconds']:.1f} s",
+        f"{record['samples_per_s']:.3g} samples/s",
         f"data wait {record['data_wait_share']:.1%}",
         f"left {int(seconds_left // 60)} min {int(seconds_left % 60):02d} s",
     ]

@@ -6,7 +6,6 @@ import difflib
 import inspect
 import json
 import logging
-import os
 import platform
 import shlex
 import sys
@@ -188,10 +187,8 @@ def versions() -> dict[str, str]:
 
 def command() -> str:
     """The command line that started this process, as it can be typed again."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        processes, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
-        nodes = f"--nnodes={processes // here}" if processes > here else "--standalone"
-        return shlex.join(["torchrun", nodes, f"--nproc_per_node={here}", "-m", "monai.bundle", *sys.argv[1:]])
+    if launch := distributed.launch():
+        return shlex.join([*launch.command(), "-m", "monai.bundle", *sys.argv[1:]])
     if sys.argv and sys.argv[0].endswith(("monai/bundle/__main__.py", "monai\\bundle\\__main__.py")):
         return shlex.join(["python", "-m", "monai.bundle", *sys.argv[1:]])
     return shlex.join(["python", *sys.argv])

@@ -19,10 +19,13 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.metrics import Average
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
+from scripts import distributed
 from scripts.checkpoints import unwrapped
 from scripts.errors import InputError
 from scripts.files import write_aside
+from scripts.fsdp import full_state, is_sharded, load_full_state
 from scripts.runs import merged_config
 
 logger = logging.getLogger(__name__)
@@ -36,7 +39,7 @@ class TrainingState:
 
     Args:
         network: the network that is trained, wrapped or not.
-        average: the network that is validated; where it is another one, it is kept as ``average``.
+        average: the network that is validated; where it is a moving average, it is kept as ``average``.
         optimizer: its moments and step counts.
         lr_scheduler: its position.
         validator: its best metric, so that a worse epoch never replaces ``model.pt``.
@@ -59,7 +62,7 @@ class TrainingState:
         ckpt_dir: str,
     ) -> None:
         self.network = unwrapped(network)
-        self.average = None if average is network else average
+        self.average = average if isinstance(average, AveragedModel) else None
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
         self.validator = validator
@@ -67,13 +70,21 @@ class TrainingState:
         self.ckpt_dir = Path(ckpt_dir)
         self.about = {"run_dir": run_dir, "config": plain_values(merged_config()), "split": split_names(datalist)}
 
+    @property
+    def needs_every_process(self) -> bool:
+        """Whether :meth:`save` is a collective."""
+        return is_sharded(self.network)
+
     def gather(self, trainer: Engine, epoch: int) -> dict[str, Any]:
-        """The state after ``epoch`` whole epochs; where the trainer is further, also its place in the next one."""
+        """The state after ``epoch`` whole epochs; where the trainer is further, also its place in the next one.
+
+        Every process has to come here where the network is sharded over them, and rank 0's is the state.
+        """
         state = {
             **self.about,
             "epoch": epoch,
-            "model": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "model": full_state(self.network),
+            "optimizer": full_state(self.optimizer),
             "lr_scheduler": self.lr_scheduler.state_dict(),
             "scaler": trainer.gradient_scaler.state_dict(),
             "best_metric": float(self.validator.state.best_metric),
@@ -92,14 +103,17 @@ class TrainingState:
         return state
 
     def save(self, trainer: Engine, epoch: int) -> None:
-        """Write the state after ``epoch`` whole epochs; the newest file becomes the previous one.
+        """Gather the state after ``epoch`` whole epochs; rank 0 writes it, and keeps the file before it.
 
         Raises:
             InputError: the folder cannot be written to, or the disk is full; the files are then as they were.
         """
+        state = self.gather(trainer, epoch)
+        if distributed.rank() > 0:
+            return
         last = self.ckpt_dir / LAST_FILE
         with write_aside(last) as aside:
-            torch.save(self.gather(trainer, epoch), aside)
+            torch.save(state, aside)
             if last.exists():
                 os.replace(last, self.ckpt_dir / PREVIOUS_FILE)
 
@@ -110,7 +124,7 @@ class TrainingState:
             InputError: it is another network's or optimiser's.
         """
         try:
-            self.network.load_state_dict(state["model"])
+            load_full_state(self.network, state["model"])
             if self.average is not None:
                 self._put_back_average(state)
             self._put_back_optimizer(state)
@@ -133,7 +147,7 @@ class TrainingState:
     def _put_back_optimizer(self, state: Mapping[str, Any]) -> None:
         """Moments and positions are the state's, rates and factors the config's, which may have been changed."""
         groups = [{key: group[key] for key in group if key != "params"} for group in self.optimizer.param_groups]
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_full_state(self.optimizer, state["optimizer"])
         for group, configured in zip(self.optimizer.param_groups, groups, strict=True):
             group.update({key: value for key, value in configured.items() if key != "lr"})
         if not isinstance(self.lr_scheduler, torch.optim.lr_scheduler.LambdaLR):
@@ -148,7 +162,7 @@ class TrainingState:
 
 
 class LastState:
-    """Trainer handler: saves the state after every epoch.
+    """Trainer handler: saves the state after every epoch; to be attached in every process.
 
     Args:
         training_state: what is saved.

@@ -149,6 +149,9 @@ class Accumulation:
 
 def gradient_sync(network: nn.Module, wanted: bool) -> AbstractContextManager[Any]:
     """Context of forward and backward that leaves gradients unexchanged between processes unless ``wanted``."""
-    if wanted or not isinstance(network, nn.parallel.DistributedDataParallel):
-        return nullcontext()
-    return network.no_sync()
+    if isinstance(network, nn.parallel.DistributedDataParallel) and not wanted:
+        return network.no_sync()
+    # A sharded network has a switch instead of a context.
+    if hasattr(network, "set_requires_gradient_sync"):
+        network.set_requires_gradient_sync(wanted)
+    return nullcontext()

@@ -26,10 +26,11 @@ PATIENCE_S = 25.0
 
 
 class SaveOnTerminate:
-    """Trainer handler: on SIGTERM, saves and exits.
+    """Trainer handler: on SIGTERM, saves and exits; to be attached in every process.
 
     Rank 0 saves. The other processes have the same weights, and go on until the exit of rank 0 breaks their exchange
-    of gradients: were they to stop first, rank 0 could not finish its step.
+    of gradients: were they to stop first, rank 0 could not finish its step. A state that is sharded over the processes
+    is not saved within an epoch, as the signal finds them in different steps.
 
     Args:
         training_state: what is saved.
@@ -99,6 +100,9 @@ class SaveOnTerminate:
         if distributed.rank() > 0:
             return
         epoch = self._trainer.state.epoch - 1
+        if self.training_state.needs_every_process:
+            logger.info("stopped by SIGTERM: the state after %d epochs is saved; go on with resume auto", epoch)
+            sys.exit(EXIT_CODE)
         self.training_state.save(self._trainer, epoch)
         steps = self._trainer.state.iteration - epoch * self._trainer.state.epoch_length
         logger.info("stopped by SIGTERM: saved after %d steps of epoch %d; go on with resume auto", steps, epoch + 1)

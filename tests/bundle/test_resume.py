@@ -97,7 +97,7 @@ def assert_same_training(folder: Path, other: Path) -> None:
         assert state[key] == wanted[key]
     model, best_model = (torch.load(f / "models" / "model.pt", weights_only=True) for f in (folder, other))
     assert all(torch.equal(best_model[key], value) for key, value in model.items())
-    times = {"seconds", "data_wait_s", "data_wait_share"}
+    times = {"seconds", "data_wait_s", "data_wait_share", "samples_per_s"}
     curve, whole_curve = (
         [{key: value for key, value in line.items() if key not in times} for line in metrics(f)]
         for f in (folder, other)

@@ -1,0 +1,87 @@
+"""Several real processes that do one job, each started a moment after the other from one that has imported it all."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing import forkserver
+from typing import Any
+
+# A fresh Python needs ten seconds for these, a forked one none.
+PRELOAD = ["torch.distributed.fsdp", "ignite.engine", "monai.bundle", "monai.data", "monai.transforms", "workflow"]
+SECONDS = 180
+
+
+def launched(rank: int, world_size: int, port: int, launcher: str = "torchrun") -> dict[str, str]:
+    """The variables of one of several processes on this machine."""
+    if launcher == "torchrun":
+        names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+    else:
+        names = tuple(f"OMPI_COMM_WORLD_{name}" for name in ("RANK", "LOCAL_RANK", "SIZE", "LOCAL_SIZE"))
+    values = map(str, (rank, rank, world_size, world_size))
+    return dict(zip(names, values, strict=True)) | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+
+
+def start(
+    function: Callable[..., None], world_size: int, *arguments: Any, env: dict[str, str] | None = None,
+    launcher: str = "torchrun",
+) -> list[multiprocessing.process.BaseProcess]:  # fmt: skip
+    """Start ``function(*arguments)`` in each of ``world_size`` processes, with the launcher's variables and ``env``."""
+    context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
+    if sys.platform != "win32":
+        _prepare(context)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"BRATS_CACHE_DIR": os.environ["BRATS_CACHE_DIR"]} | (env or {})
+    jobs = [
+        context.Process(
+            target=_child, args=(launched(rank, world_size, port, launcher) | shared, function, arguments), daemon=True
+        )
+        for rank in range(world_size)
+    ]
+    for job in jobs:
+        job.start()
+    return jobs
+
+
+def together(function: Callable[..., None], world_size: int, *arguments: Any, **options: Any) -> None:
+    """:func:`start` them, and wait until all have ended well."""
+    assert wait(start(function, world_size, *arguments, **options)) == [0] * world_size
+
+
+def wait(jobs: list[multiprocessing.process.BaseProcess], seconds: float = SECONDS) -> list[int | None]:
+    """Exit codes, None of a process that was still running after ``seconds`` and was killed."""
+    end = time.monotonic() + seconds
+    for job in jobs:
+        job.join(max(0.0, end - time.monotonic()))
+    codes = [job.exitcode for job in jobs]
+    for job in jobs:
+        if job.is_alive():
+            job.kill()
+            job.join()
+    return codes
+
+
+def _prepare(context: Any) -> None:
+    """Start the server from which processes are forked, once; it finds modules by the environment alone."""
+    context.set_forkserver_preload(PRELOAD)
+    kept = {name: os.environ.get(name) for name in ("PYTHONPATH", "OMP_NUM_THREADS")}
+    os.environ |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+    try:
+        forkserver.ensure_running()
+    finally:
+        for name, value in kept.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _child(env: dict[str, str], function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    os.environ |= env
+    sys.path[:0] = filter(None, env.get("PYTHONPATH", "").split(os.pathsep))
+    function(*arguments)
