@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sized
+import time
+from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import ignite.distributed as idist
 import torch
@@ -25,6 +27,8 @@ logger = logging.getLogger(__name__)
 # The others wait while rank 0 makes the phantom, checks the cases or builds a store. PyTorch's own for gloo; nccl's is
 # ten minutes. A process that dies is noticed at once all the same: by its launcher, and by its closed connections.
 TIMEOUT = timedelta(minutes=30)
+# Thousands of times what a thread takes that is given a core.
+SETTLE_S = 0.2
 
 
 def start(backend: str) -> int:
@@ -99,9 +103,11 @@ def refuse_rivals() -> None:
 def stop() -> None:
     """Leave the process group, if there is one; every process must come here."""
     if dist.is_initialized():
-        # gloo's threads drop the last collective's tensors a moment after it is done and need Python for it: a process
-        # that ends in that moment aborts. A barrier has no tensors, and waits long enough for those before it to go.
+        # gloo's threads let go of a collective's tensors a moment after it is done, and need Python for it: a process
+        # that ends in that moment aborts (pytorch/pytorch#179291). A barrier has no such tensors, and no sign tells
+        # when the moment is over.
         dist.barrier()
+        time.sleep(SETTLE_S)
         dist.destroy_process_group()
         idist.utils._set_model(_SerialModel())
 
@@ -139,6 +145,26 @@ def rank() -> int:
 def world_size() -> int:
     """Number of processes; 1 without a process group."""
     return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def from_rank_zero(make: Callable[[], Any]) -> Any:
+    """What ``make`` returns in rank 0, in every process; the others do not call it.
+
+    Raises:
+        InputError: as ``make`` did, in every process.
+    """
+    if not dist.is_initialized():
+        return make()
+    made: list[Any] = [None]
+    if rank() == 0:
+        try:
+            made = [make()]
+        except InputError as error:
+            made = [error]
+    dist.broadcast_object_list(made, src=0)
+    if isinstance(made[0], InputError):
+        raise made[0]
+    return made[0]
 
 
 def local_device() -> torch.device:
