@@ -1,4 +1,4 @@
-"""Epochs that can be repeated: every random number of an epoch follows from the seed, the epoch and the rank alone.
+"""Steps that can be repeated: every random number follows from the seed, the epoch, the step and the rank alone.
 
 So a training that is continued draws what an uninterrupted one would have drawn, and no generator's state need be kept:
 neither those hidden in transforms and worker processes, nor one a rank, of which the next start may have more.
@@ -17,8 +17,8 @@ from monai.data.utils import set_rnd
 from scripts import distributed
 
 
-class SeedEpoch:
-    """Trainer handler: seeds all random generators at the start of each epoch, before its first batch is asked for.
+class Reseed:
+    """Trainer handler: seeds all random generators at the start of each epoch, and PyTorch's at each step.
 
     Args:
         loader: the training's loader; its dataset's transforms are seeded, and its epoch is set where it counts them.
@@ -30,21 +30,27 @@ class SeedEpoch:
         self.seed = seed
 
     def attach(self, engine: Engine) -> None:
-        """Register at the start of each epoch."""
-        engine.add_event_handler(Events.EPOCH_STARTED, self)
+        """Register at the start of each epoch and step."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self.start_epoch)
+        engine.add_event_handler(Events.ITERATION_STARTED, self.start_step)
 
-    def __call__(self, engine: Engine) -> None:
-        """Seed the epoch that starts."""
-        seed = epoch_seed(self.seed, engine.state.epoch, distributed.rank())
+    def start_epoch(self, engine: Engine) -> None:
+        """Seed what the order and the augmentation of the epoch's batches are drawn from."""
+        epoch = engine.state.epoch
+        seed = mixed(self.seed, distributed.rank(), epoch)
         random.seed(seed)
         np.random.seed(seed)
-        # Also seeds the order of a loader that shuffles, and the worker processes that it starts.
+        # A loader that shuffles draws its order from PyTorch's generator, and the seeds of its worker processes.
         torch.manual_seed(seed)
         set_rnd(self.loader.dataset, seed)
         if hasattr(self.loader, "set_epoch"):
-            self.loader.set_epoch(engine.state.epoch - 1)
+            self.loader.set_epoch(epoch - 1)
+
+    def start_step(self, engine: Engine) -> None:
+        """Seed what the network draws from, as dropout does."""
+        torch.manual_seed(mixed(self.seed, distributed.rank(), engine.state.epoch, engine.state.iteration))
 
 
-def epoch_seed(seed: int, epoch: int, rank: int) -> int:
-    """A seed of 32 bits, unrelated for neighbouring epochs and ranks (numpy's SeedSequence mixes them)."""
-    return int(np.random.SeedSequence((seed, epoch, rank)).generate_state(1)[0])
+def mixed(*numbers: int) -> int:
+    """A seed of 32 bits from several, unrelated for neighbouring ones (numpy's SeedSequence)."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from ignite.engine import Engine, Events
 
 from scripts import distributed
@@ -79,15 +78,12 @@ class Resume:
             engine.state.dataloader = [] if steps == engine.state.epoch_length else Rest(self.loader, steps)
 
     def go_on_within(self, engine: Engine) -> None:
-        """Before the first batch: the mean loss so far and the generators, which the start of the epoch had reset."""
+        """Before the first batch: the mean loss so far, which the start of the epoch had reset."""
         if not self.within:
             return
         loss = self.training_state.loss
         if distributed.rank() == 0:
             loss.accumulator, loss.num_examples = self.within["loss"][0].to(engine.state.device), self.within["loss"][1]
-            torch.set_rng_state(self.within["rng"])
-            if self.within["cuda_rng"] is not None and engine.state.device.type == "cuda":
-                torch.cuda.set_rng_state(self.within["cuda_rng"], engine.state.device)
         if self.within["steps"] == engine.state.epoch_length:
             engine.terminate_epoch()
         self.within = {}

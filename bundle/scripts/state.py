@@ -1,8 +1,8 @@
 """The whole state of a training, as one file: what a continued training needs to end as an uninterrupted one would.
 
-``model_last.pt`` is the state after the last epoch, or in the middle of one that was told to stop; the state before it
-is kept as ``model_previous.pt``, for the day the disk fails. Random generators are part of it within an epoch only, for
-an epoch draws from its own number (:mod:`scripts.repeatable`).
+``model_last.pt`` is the state after the last epoch, or in the middle of one that was told to stop; the state before
+it is kept as ``model_previous.pt``, for the day the disk fails. Random generators are not part of it, as each epoch and
+step draws from its own number (:mod:`scripts.repeatable`).
 """
 
 from __future__ import annotations
@@ -97,8 +97,6 @@ class TrainingState:
                 "steps": trainer.state.iteration - epoch * trainer.state.epoch_length,
                 "epoch_length": trainer.state.epoch_length,
                 "loss": (torch.as_tensor(self.loss.accumulator).cpu(), self.loss.num_examples),
-                "rng": torch.get_rng_state(),
-                "cuda_rng": torch.cuda.get_rng_state() if trainer.state.device.type == "cuda" else None,
             }
         return state
 

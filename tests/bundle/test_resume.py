@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import os
 import random
 import re
@@ -13,8 +12,10 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import processes
 import pytest
 import torch
 from ignite.engine import Engine, Events
@@ -46,24 +47,21 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train(folder: Path, data: Path, configs: tuple[str, ...], overrides: dict) -> None:
     """What a started process does; another number of threads would round otherwise."""
     torch.set_num_threads(1)
+    folder.mkdir(exist_ok=True)
     logging.basicConfig(filename=folder / "output.txt", level=logging.INFO)
     run(folder, "train.json", *configs, dataset_dir=str(data), **(LONG | {"resume": "auto"} | overrides))
 
 
-def start(folder: Path, data: Path, *configs: str, **overrides: object) -> multiprocessing.Process:
-    """The same training with ``resume auto`` in a process of its own, forked from one that has imported everything."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["monai.bundle", "nilearn", "scripts.engine", "scripts.report"])
-    job = context.Process(target=train, args=(folder, data, configs, overrides))
-    job.start()
-    return job
+def start(folder: Path, data: Path, *configs: str, world_size: int = 1, **overrides: object) -> list[BaseProcess]:
+    """The same training with ``resume auto`` in processes of its own."""
+    return processes.start(train, world_size, folder, data, configs, overrides)
 
 
-def finish(job: multiprocessing.Process, folder: Path, code: int = 0) -> str:
-    """What it logged."""
-    job.join(timeout=300)
+def finish(jobs: list[BaseProcess], folder: Path, code: int = 0) -> str:
+    """What they logged."""
+    codes = processes.wait(jobs)
     output = (folder / "output.txt").read_text()
-    assert job.exitcode == code, output[-4000:]
+    assert codes == [code] * len(jobs), output[-4000:]
     return output
 
 
@@ -79,15 +77,15 @@ def metrics(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "runs" / "run" / "metrics.jsonl").read_text().splitlines()]
 
 
-def wait_for(job: multiprocessing.Process, folder: Path, epochs: int) -> None:
+def wait_for(job: BaseProcess, folder: Path, epochs: int) -> None:
     """Return when so many epochs are recorded, or the job has ended."""
     file = folder / "runs" / "run" / "metrics.jsonl"
     while job.is_alive() and not (file.is_file() and file.read_bytes().count(b"\n") >= epochs):
         time.sleep(0.005)
 
 
-def assert_same_training(folder: Path, other: Path) -> None:
-    """Weights, optimiser, average, best model and curve are the same, bit for bit."""
+def assert_same_training(folder: Path, other: Path, loss_lost_in: int | None = None) -> None:
+    """Weights, optimiser, average, best model and curve (but for the loss of one epoch) are the same, bit for bit."""
     state, wanted = (torch.load(f / "models" / LAST_FILE, weights_only=True) for f in (folder, other))
     for part in ("model", "average"):
         assert all(torch.equal(wanted[part][key], value) for key, value in state[part].items())
@@ -102,6 +100,8 @@ def assert_same_training(folder: Path, other: Path) -> None:
         [{key: value for key, value in line.items() if key not in times} for line in metrics(f)]
         for f in (folder, other)
     )
+    if loss_lost_in is not None:
+        curve[loss_lost_in - 1]["train_loss"] = whole_curve[loss_lost_in - 1]["train_loss"]
     assert curve == whole_curve
 
 
@@ -109,7 +109,7 @@ def test_ten_kills_in_a_row_lose_nothing(data: Path, whole: Path, tmp_path: Path
     """kill -9 at random moments: in a step, in a validation, while a file is written."""
     moments = random.Random(3)
     for kill in range(KILLS):
-        job = start(tmp_path, data)
+        (job,) = start(tmp_path, data)
         wait_for(job, tmp_path, epochs=1 + kill * (EPOCHS - 1) // KILLS)
         time.sleep(moments.uniform(0, 0.4))
         job.kill()
@@ -157,8 +157,6 @@ def test_sigterm_in_a_step_and_in_a_validation(
 
 def test_sigterm_on_the_command_line_and_the_store(data: Path, tmp_path: Path) -> None:
     """Exit code 143, and the store's own order and draws go on where they were."""
-    for name in ("whole", "stopped"):
-        (tmp_path / name).mkdir()
     store = {"store_dir": str(tmp_path / "store"), "dataset_dir": str(data)}
     finish(start(tmp_path / "whole", data, "data/store.json", store_dir=store["store_dir"]), tmp_path / "whole")
     folder = tmp_path / "stopped"
@@ -182,6 +180,37 @@ def test_sigterm_on_the_command_line_and_the_store(data: Path, tmp_path: Path) -
     again = subprocess.run(command, capture_output=True, **options)
     assert again.returncode == 0, again.stderr[-4000:]
     assert_same_training(folder, tmp_path / "whole")
+
+
+def test_processes_stop_together_and_may_go_on_as_fewer(data: Path, tmp_path: Path) -> None:
+    """Two by gloo: SIGTERM to both, then the same two, then one. The logged loss of the epoch lacks rank 1's part."""
+    overlay, two = "multi_gpu_train.json", {"world_size": 2, "epochs": 3, "val_interval": 3}
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    finish(start(unbroken, data, overlay, **two), unbroken)
+    jobs = start(broken, data, overlay, **two)
+    wait_for(jobs[0], broken, epochs=1)
+    for job in jobs:
+        job.terminate()
+    assert "stopped by SIGTERM: saved after" in finish(jobs, broken, code=143)
+    stopped_in = read_state(broken / "models")["epoch"] + 1
+    finish(start(broken, data, overlay, **two), broken)
+    assert_same_training(broken, unbroken, loss_lost_in=stopped_in)
+    finish(start(broken, data, epochs=4), broken)
+    assert [line["epoch"] for line in metrics(broken)] == [1, 2, 3, 4]
+
+
+def test_sharded_training_goes_on(data: Path, tmp_path: Path) -> None:
+    """FSDP over two processes: stopped by an end of epochs, as a state that is gathered needs every process."""
+    overlays, unbroken, broken = ("multi_gpu_train.json", "fsdp_train.json"), tmp_path / "unbroken", tmp_path / "broken"
+    finish(start(unbroken, data, *overlays, world_size=2, epochs=2, warmup_epochs=1), unbroken)
+    jobs = start(broken, data, *overlays, world_size=2, epochs=2, warmup_epochs=1)
+    wait_for(jobs[0], broken, epochs=1)
+    for job in jobs:
+        job.terminate()
+    output = finish(jobs, broken, code=143)
+    assert "stopped by SIGTERM: the state after" in output
+    finish(start(broken, data, *overlays, world_size=2, epochs=2, warmup_epochs=1), broken)
+    assert_same_training(broken, unbroken)
 
 
 @pytest.fixture
