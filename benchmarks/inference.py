@@ -138,8 +138,7 @@ def compare_dice(folder: Path, dataset_dir: Path | None, precision: str) -> dict
 
 def main() -> None:
     """Measure."""
-    parser = timing.arguments(__doc__, rounds=3)
-    parser.add_argument("--quick", action=timing.argparse.BooleanOptionalAction, default=True, help="at most 2 rounds")
+    parser = timing.arguments(__doc__, rounds=2)
     parser.add_argument("--compile", action="store_true", help="one pass also by torch.compile (two minutes more)")
     parser.add_argument("--weights", type=Path, help="folder of model.pt and model.json to score with")
     parser.add_argument("--dataset_dir", type=Path, help="labelled patients to score; default the model's test part")
@@ -166,7 +165,7 @@ def main() -> None:
             sides["one pass, compiled"] = brain_box(BRAIN, ours, precision, compile=True)
         timings = timing.interleave(
             {name: lambda forward=forward: forward(image) for name, forward in sides.items()},
-            rounds=min(options.rounds, 2) if options.quick else options.rounds,
+            rounds=options.rounds,
         )
     reference = timings.pop("sliding window")
     ratios = {f"sliding window / {name}": timing.ratio(reference, timings[name]) for name in timings}

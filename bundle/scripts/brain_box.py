@@ -23,11 +23,11 @@ def is_brain(image: torch.Tensor) -> torch.Tensor:
     return image != 0
 
 
-def nonzero_box(image: torch.Tensor) -> tuple[NDArray[np.int16], NDArray[np.int16]] | None:
-    """Smallest box that holds every voxel which is not 0 in some channel.
+def nonzero_extent(image: torch.Tensor) -> tuple[NDArray[np.int16], NDArray[np.int16]] | None:
+    """Smallest box that holds every voxel which is not 0 in some channel, of a volume in main memory.
 
-    The volume passes through the cache once, a plane of the slowest axis at a time; integers are joined by OR as the
-    widest words that fit a row.
+    :func:`scripts.boxes.nonzero_box` finds that of a volume on a device, there. Here it passes through the cache once,
+    a plane of the slowest axis at a time; integers are joined by OR as the widest words that fit a row.
 
     Args:
         image: (C, H, W, D) in any layout.
@@ -78,7 +78,7 @@ class CropToBrain(CropForeground):
         Raises:
             InputError: the image is blank.
         """
-        box = nonzero_box(img)
+        box = nonzero_extent(img)
         if box is None:
             name = img.meta.get("filename_or_obj", "image") if isinstance(img, MetaTensor) else "image"
             raise InputError(f"{name}: is 0 everywhere, but a brain is wanted; restore the file or leave out its case.")

@@ -23,7 +23,7 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 def usable_precision(precision: str, device: torch.device) -> str:
     """The precision to compute in on ``device``: the one asked for, or fp32 where a CPU could only emulate bf16.
 
-    PyTorch does emulate it, at less than a hundredth of fp32's speed on a CPU with AVX2 alone, and gains nothing by it.
+    PyTorch does emulate it, many times slower than fp32, and gains nothing by it.
 
     Raises:
         InputError: there is no precision of that name, or it is fp16 on a CPU.

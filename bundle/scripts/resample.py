@@ -11,7 +11,7 @@ from monai.data.utils import to_affine_nd
 from monai.transforms import Spacingd, SpatialResample, TraceableTransform
 from monai.utils import TraceKeys
 
-from scripts.brain_box import nonzero_box
+from scripts.brain_box import nonzero_extent
 from scripts.separable import Samples, resample_linear, resample_nearest
 
 # Largest shift, in voxels, by which a sample may miss its axis for the two grids to count as parallel.
@@ -143,7 +143,7 @@ class SeparableSpacingd(Spacingd):
             return MetaTensor(decide(back.as_tensor()), meta=back.meta, applied_operations=back.applied_operations)
         resampler.pop_transform(volume)
         values = volume.as_tensor()
-        start, end = nonzero_box(values > threshold) or (np.zeros(3, int), np.ones(3, int))
+        start, end = nonzero_extent(values > threshold) or (np.zeros(3, int), np.ones(3, int))
         taken, inside, parts = [slice(None)], [slice(None)], []
         for one, first, last in zip(samples, np.maximum(start - 1, 0), end, strict=True):
             last = min(int(last), one.size - 1)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from monai.transforms import CropForegroundd, NormalizeIntensity, Orientationd, Spacingd
-from scripts.brain_box import CropToBraind, is_brain, nonzero_box
+from scripts.brain_box import CropToBraind, is_brain, nonzero_extent
 from scripts.errors import InputError
 from scripts.resample import SeparableResample, SeparableSpacingd
 from scripts.transforms import normalize_brain
@@ -91,9 +91,9 @@ def test_the_box_is_that_of_cropforeground(layout: str, dtype: type) -> None:
 def test_minus_zero_is_blank() -> None:
     volume = torch.zeros(1, 4, 5, 6)
     volume[0, 0, 0, 0] = -0.0
-    assert nonzero_box(volume) is None
+    assert nonzero_extent(volume) is None
     volume[0, 2, 3, 4] = -1e-30
-    start, end = nonzero_box(volume)
+    start, end = nonzero_extent(volume)
     assert start.tolist() == [2, 3, 4] and end.tolist() == [3, 4, 5]
 
 
