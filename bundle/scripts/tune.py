@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import json
 import logging
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -81,7 +82,7 @@ def run_search(options: argparse.Namespace, show: Callable[[str], None]) -> list
     plot_search(rows, search.metric, out / PICTURE_FILE)
     write_json(out / BEST_FILE, as_override(root, search.configs, recipe(search, rows[0]["values"])))
     show(f"\nbest: {rows[0]['trial']}, {search.metric} {rows[0]['best']:.4f}; to train with it again:")
-    show(f"  python -m monai.bundle run --config_file \"['{TRAIN}','{(out / BEST_FILE).as_posix()}']\"")
+    show(f"  {training_command(out / BEST_FILE, options)}")
     show(f"all trials: {out / CSV_FILE} and {PICTURE_FILE}")
     return rows
 
@@ -173,6 +174,15 @@ def make_plans(
 def recipe(search: Search, values: Mapping[str, Any]) -> dict[str, Any]:
     """What a trial overrides, but for its folders."""
     return {**search.overrides, **values, "epochs": search.epochs}
+
+
+def training_command(best: Path, options: argparse.Namespace) -> str:
+    """The command line, typed in the bundle, of a training like the search's trials."""
+    workers = options.workers_per_trial
+    start = "python" if workers == 1 else f"torchrun --standalone --nproc_per_node={workers}"
+    files = [TRAIN, *([PARALLEL] if workers > 1 else []), best.as_posix()]
+    data = f" --dataset_dir {shlex.quote(options.dataset_dir)}" if options.dataset_dir else ""
+    return f'{start} -m monai.bundle run --config_file "{files}"{data}'
 
 
 def _search_file(name: str, root: Path) -> Path:

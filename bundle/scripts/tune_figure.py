@@ -22,6 +22,8 @@ COLOURS = "cividis"
 # Values that span more than this are spread by their logarithm.
 LOGARITHMIC_SPAN = 20.0
 LABEL_CHARACTERS = 24
+# Of the room that a category has.
+CATEGORY_HEIGHT = 0.4
 
 
 class Coordinate:
@@ -35,17 +37,19 @@ class Coordinate:
         numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
         distinct = sorted(set(values)) if numeric else list(dict.fromkeys(map(short_value, values)))
         self.labels = {value if numeric else label: _shortened(label) for value, label in _labelled(distinct, numeric)}
+        self.numeric = numeric
         if numeric:
             scale = math.log10 if distinct[0] > 0 and distinct[-1] / distinct[0] > LOGARITHMIC_SPAN else float
             low, high = scale(distinct[0]), scale(distinct[-1])
             self.places = {value: (scale(value) - low) / (high - low) if high > low else 0.5 for value in distinct}
         else:
             self.places = {label: (n + 0.5) / len(distinct) for n, label in enumerate(distinct)}
-        self.numeric = numeric
 
-    def place(self, value: Any) -> float:
-        """Height of a value, 0 to 1."""
-        return self.places[value if self.numeric else short_value(value)]
+    def place(self, value: Any, rank: float) -> float:
+        """Height of a trial's value, 0 to 1; trials of one category lie a little apart by their ``rank``, 0 to 1."""
+        if self.numeric:
+            return self.places[value]
+        return self.places[short_value(value)] + CATEGORY_HEIGHT * (rank - 0.5) / len(self.places)
 
     def ticks(self, most: int = 8) -> list[tuple[float, str]]:
         """Height and label of at most ``most`` values, the ends among them."""
@@ -80,7 +84,8 @@ def plot_search(rows: Sequence[Mapping[str, Any]], metric: str, target: Path) ->
     axis = figure.subplots()
     # The best lines are drawn last, over the others.
     for index in reversed(range(len(scored))):
-        heights = [coordinate.place(column[index]) for coordinate, column in zip(axes, columns, strict=True)]
+        rank = 1 - index / max(1, len(scored) - 1)
+        heights = [coordinate.place(column[index], rank) for coordinate, column in zip(axes, columns, strict=True)]
         style = "-" if scored[index]["status"] == "finished" else "--"
         axis.plot(heights, style, color=colours.to_rgba(columns[-1][index]), marker="o", markersize=3)
     for position, coordinate in enumerate(axes):

@@ -27,6 +27,7 @@ QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_BACKEND_LOG_LEVEL": "error",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 os.environ.update(QUIET)
@@ -133,7 +134,8 @@ def cluster(address: str | None, cpus: int | None, bundle_root: Path) -> Iterato
         if ray.is_initialized():
             raise
         raise InputError(
-            f"--address {address}: cannot connect ({_first_line(error)}); check it on that machine."
+            f"--address {address}: cannot connect ({_first_line(error)}); check that its head is up, and set "
+            "RAY_AUTH_MODE=token if it asks for a token."
         ) from error
     finally:
         ray.shutdown()

@@ -28,6 +28,8 @@ STOP_S = 40.0
 LAUNCHERS = ("SLURM_", "OMPI_", "PMI_", "PMIX_", "TORCHELASTIC_", "SM_")
 RANKS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
 EXCEPTION = re.compile(r"^(?:\[rank\d+\]: ?)?((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b.*)$")
+# Errors that MONAI and torchrun add after the one that tells: something could not be made, some process failed.
+WRAPPER = re.compile(r"ChildFailedError|Failed to (?:instantiate|evaluate|parse)")
 
 
 @dataclass(frozen=True)
@@ -193,8 +195,7 @@ def failure_reason(log: str, code: int) -> str:
     for line in lines:
         if line.startswith("error: "):
             return line.removeprefix("error: ")
-    # torchrun's own error, which only says that a process failed, comes after the process's.
-    found = [match[1] for match in map(EXCEPTION.match, lines) if match and "ChildFailedError" not in match[1]]
+    found = [match[1] for match in map(EXCEPTION.match, lines) if match and not WRAPPER.search(match[1])]
     if found:
         return found[-1]
     return f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}; see {LOG_FILE}"
