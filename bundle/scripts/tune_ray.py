@@ -110,7 +110,7 @@ def cluster(address: str | None, cpus: int | None, bundle_root: Path) -> Iterato
         bundle_root: the bundle, from which Ray's workers import; seen under this path by every machine.
 
     Raises:
-        InputError: there is no cluster at ``address``, or one of another version of Ray or Python.
+        InputError: Ray does not start here, or there is no cluster at ``address`` that takes us in.
     """
     paths = [str(bundle_root), *filter(None, [os.environ.get("PYTHONPATH")])]
     options: dict[str, Any] = {
@@ -126,20 +126,32 @@ def cluster(address: str | None, cpus: int | None, bundle_root: Path) -> Iterato
             "_temp_dir": scratch,
         }  # fmt: skip
     try:
-        ray.init(address=address or "local", **options)
-        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        connect(address, options)
         yield
-    except (ConnectionError, RuntimeError) as error:
-        if ray.is_initialized():
-            raise
-        raise InputError(
-            f"--address {address}: cannot connect ({_first_line(error)}); check that its head is up, and set "
-            "RAY_AUTH_MODE=token if it asks for a token."
-        ) from error
     finally:
         ray.shutdown()
         if scratch:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def connect(address: str | None, options: Mapping[str, Any]) -> None:
+    """``ray.init``, whose failures are one sentence.
+
+    Raises:
+        InputError: Ray does not start here, or there is no cluster at ``address`` that takes us in.
+    """
+    try:
+        ray.init(address=address or "local", **options)
+    # Ray raises the bare class when its own processes are not up within 30 s.
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        if address is None:
+            raise InputError(f"Ray did not start ({reason}); free some memory or processors and try again.") from error
+        raise InputError(
+            f"--address {address}: cannot connect ({reason}); check that its head is up, and set RAY_AUTH_MODE=token "
+            "if it asks for a token."
+        ) from error
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 
 
 def check_resources(workers: int, cpus: float, gpus: float | None) -> float:
@@ -224,7 +236,3 @@ def scheduler(search: Search) -> TrialScheduler:
 
 def _name(trial: Any) -> str:
     return f"trial_{trial.config['trial']:03d}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
