@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from scripts import tune
 from scripts.errors import InputError
-from scripts.tune_config import as_override, merged, refuse_unknown
+from scripts.tune_config import as_override, merged, prepare, refuse_unknown
 from scripts.tune_figure import plot_search
 from scripts.tune_results import collect, table, write_csv
 from scripts.tune_space import draw, read_search, short_names, short_value
@@ -143,6 +143,16 @@ def test_an_unknown_knob_is_one_sentence(knob: str, words: str) -> None:
 def test_an_argument_that_the_config_leaves_out_is_known_by_the_signature() -> None:
     config = merged(BUNDLE, [], {"optimizer::amsgrad": True, "train::dataset::cache_num": 3})
     refuse_unknown(config, ["network_def::norm", "random_transforms::1::gain", "loss::smooth"])
+
+
+def test_data_are_prepared_once_for_all_trials(tmp_path: Path, tiny_decathlon: Path) -> None:
+    config = merged(BUNDLE, ["configs/data/store.json"], {"store_dir": str(tmp_path / "store")})
+    datalist = json.loads(prepare(config, tmp_path / "out", str(tiny_decathlon)).read_text())
+    wanted = sorted(entry["case"] for part in ("training", "validation") for entry in datalist[part])
+    assert sorted(path.name for path in (tmp_path / "store").glob("BRATS_*")) == wanted
+    assert datalist["dataset_dir"] == str(tiny_decathlon)
+    with pytest.raises(InputError, match="no such folder"):
+        prepare(merged(BUNDLE, [], {}), tmp_path / "other", str(tmp_path / "nowhere"))
 
 
 def test_a_trial_that_has_ended_tells_its_epochs_again_and_starts_nothing(tmp_path: Path) -> None:
