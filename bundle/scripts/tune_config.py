@@ -17,7 +17,17 @@ from scripts.errors import InputError, find_input_error
 from scripts.files import write_json
 
 # Set by the search itself: a trial's folders, and one split for all.
-OWN = ("bundle_root", "output_dir", "run_name", "ckpt_dir", "dataset_dir", "datalist_file", "epochs", "backend")
+OWN = (
+    "bundle_root",
+    "output_dir",
+    "run_name",
+    "ckpt_dir",
+    "dataset_dir",
+    "datalist_file",
+    "epochs",
+    "backend",
+    "resume",
+)
 TRAIN, PARALLEL = "configs/train.json", "configs/multi_gpu_train.json"
 
 
@@ -134,11 +144,11 @@ def trial_overrides(folder: Path, recipe: Mapping[str, Any], datalist: Mapping[s
         file: where the split is.
 
     Returns:
-        The recipe, and the trial's own folders.
+        The recipe, the trial's own folders, and that it goes on where it was interrupted.
     """
     return {
         **recipe, "dataset_dir": datalist["dataset_dir"], "datalist_file": str(file),
-        "output_dir": str(folder.parent), "run_name": folder.name, "ckpt_dir": str(folder / "models"),
+        "output_dir": str(folder.parent), "run_name": folder.name, "ckpt_dir": str(folder / "models"), "resume": "auto",
     }  # fmt: skip
 
 

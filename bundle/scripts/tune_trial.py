@@ -6,7 +6,6 @@ import json
 import math
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -92,12 +91,12 @@ class Trial:
         self.folder = Path(plan.folder)
         self.process: subprocess.Popen[bytes] | None = None
         self.started = time.monotonic()
-        self._position = 0
+        self._told = 0
         if not (self.folder / STATE_FILE).is_file():
             self._start()
 
     def _start(self) -> None:
-        begin_anew(self.folder)
+        """Start the processes, or start them again: their config says ``resume: auto``."""
         with (self.folder / LOG_FILE).open("wb") as log:
             self.process = subprocess.Popen(
                 self.plan.command(), cwd=self.plan.bundle_root, env=self.plan.environment(os.environ),
@@ -116,7 +115,7 @@ class Trial:
         last: dict[str, Any] = {}
         while True:
             ended = self.process is None or self.process.poll() is not None
-            for record in self._new_records():
+            for record in self.new_records():
                 if self.plan.metric in record:
                     last = record | {"trial_s": time.monotonic() - self.started, "done": False}
                     # The last epoch is told when the process has written its report and ended.
@@ -141,17 +140,17 @@ class Trial:
             self.process.kill()
             self.process.wait()
 
-    def _new_records(self) -> list[dict[str, Any]]:
-        """Whole lines that have been added to metrics.jsonl."""
+    def new_records(self) -> list[dict[str, Any]]:
+        """Epochs that metrics.jsonl has had added; those that a continued trial does again are told once."""
         file = self.folder / METRICS_FILE
         if not file.is_file():
             return []
-        with file.open("rb") as lines:
-            lines.seek(self._position)
-            new = lines.read()
-        whole = new[: new.rfind(b"\n") + 1]
-        self._position += len(whole)
-        return [json.loads(line) for line in whole.splitlines()]
+        text = file.read_text(encoding="utf-8")
+        # The last line may be half written.
+        records = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        new = [record for record in records if record["epoch"] > self._told]
+        self._told = max((record["epoch"] for record in new), default=self._told)
+        return new
 
     def _failure(self, last: Mapping[str, Any]) -> str:
         """Why the ended trial is a failure, kept in its folder, or nothing."""
@@ -165,18 +164,6 @@ class Trial:
             reason = f"metric '{self.plan.metric}' was recorded in no epoch; check metric and val_interval."
         write_state(self.folder, FAILED if reason else FINISHED, time.monotonic() - self.started, reason)
         return reason
-
-
-def begin_anew(folder: Path) -> None:
-    """Clear what an unfinished trial left, but for its overrides.
-
-    This is the place to keep it instead and go on from its checkpoint: run folder, run_name and ckpt_dir are the same.
-    """
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        elif entry.name != OVERRIDES_FILE:
-            entry.unlink()
 
 
 def write_state(folder: Path, status: str, seconds: float, reason: str = "") -> None:

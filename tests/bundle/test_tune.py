@@ -19,7 +19,7 @@ from scripts.tune_config import as_override, merged, prepare, refuse_unknown
 from scripts.tune_figure import plot_search
 from scripts.tune_results import collect, table, write_csv
 from scripts.tune_space import draw, read_search, short_names, short_value
-from scripts.tune_trial import Plan, Trial, TrialFailed, begin_anew, failure_reason, outcome, write_state
+from scripts.tune_trial import Plan, Trial, TrialFailed, failure_reason, outcome, write_state
 from workflow import BUNDLE
 
 GRID = {"space": {"learning_rate": {"grid": [0.1, 0.2]}}, "epochs": 2}
@@ -168,12 +168,18 @@ def test_a_trial_that_has_ended_tells_its_epochs_again_and_starts_nothing(tmp_pa
         list(Trial(plan(failed)).results())
 
 
-def test_an_unfinished_trial_begins_anew_with_its_overrides(tmp_path: Path) -> None:
-    (tmp_path / "models").mkdir()
-    for name in ("overrides.json", "metrics.jsonl", "process.log"):
-        (tmp_path / name).write_text("{}")
-    begin_anew(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["overrides.json"]
+def test_a_continued_trial_tells_an_epoch_once_and_no_half_line(tmp_path: Path) -> None:
+    folder = ended(tmp_path / "trial_000", [0.3, 0.5])
+    trial, metrics = Trial(plan(folder)), folder / "metrics.jsonl"
+    lines = metrics.read_text().splitlines(keepends=True)
+    assert [record["epoch"] for record in trial.new_records()] == [1, 2]
+    # Its state had one epoch: the second is trained again.
+    metrics.write_text(lines[0])
+    assert trial.new_records() == []
+    metrics.write_text("".join(lines) + '{"epoch": 3, "sco')
+    assert trial.new_records() == []
+    metrics.write_text("".join(lines) + '{"epoch": 3, "score": 0.1}\n')
+    assert [record["epoch"] for record in trial.new_records()] == [3]
 
 
 def test_a_trial_has_its_own_threads_and_no_ranks_of_another_job(tmp_path: Path) -> None:

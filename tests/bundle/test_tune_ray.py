@@ -146,12 +146,12 @@ def start(options: list[str], head: Head) -> subprocess.Popen[str]:
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="what still runs is read from /proc")
 def test_killed_driver_leaves_nothing_running_and_goes_on(tmp_path: Path, data: Path) -> None:
     """Data parallel: each trial has two processes under torchrun."""
-    content = {"space": {"learning_rate": {"grid": [0.01, 0.001]}}, "epochs": 1}
+    content = {"space": {"learning_rate": {"grid": [0.01, 0.001]}}, "epochs": 2}
     options = arguments(tmp_path, data, content, "--workers_per_trial", "2", "--num_cpus", "2")
     command = [sys.executable, "-m", "scripts.tune", *options]
     first, second = (tmp_path / "out" / "trials" / f"trial_00{index}" for index in range(2))
     driver = subprocess.Popen(command, cwd=BUNDLE, start_new_session=True, stdout=subprocess.DEVNULL)
-    wait_for(lambda: (second / "process.log").is_file() or driver.poll() is not None)
+    wait_for(lambda: (second / "metrics.jsonl").is_file() or driver.poll() is not None)
     assert driver.poll() is None
     os.killpg(driver.pid, signal.SIGKILL)
     driver.wait()
@@ -165,7 +165,9 @@ def test_killed_driver_leaves_nothing_running_and_goes_on(tmp_path: Path, data: 
     assert {file: file.stat().st_mtime_ns for file in first.rglob("*") if file.name != "overrides.json"} == kept
     for folder in (first, second):
         assert "2 processes" in (folder / "log.txt").read_text()
-        assert len((folder / "metrics.jsonl").read_text().splitlines()) == 1
+        assert [record["epoch"] for record in read_metrics(folder / "metrics.jsonl")] == [1, 2]
+    # The first was started once; the second went on in its folder.
+    assert [len((folder / "command.txt").read_text().splitlines()) for folder in (first, second)] == [1, 2]
     assert "torchrun --standalone --nproc_per_node=2 -m monai.bundle run" in done.stdout
     # Nothing but the search's own lines reaches the terminal.
     assert "ray" not in done.stderr.lower() and "Traceback" not in done.stderr
