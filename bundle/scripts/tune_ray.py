@@ -37,7 +37,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 
 from scripts.errors import InputError  # noqa: E402
 from scripts.tune_space import Search  # noqa: E402
-from scripts.tune_trial import FAILED, STATE_FILE, STOPPED, Plan, Trial, write_state  # noqa: E402
+from scripts.tune_trial import STATE_FILE, STOPPED, Plan, Trial, write_state  # noqa: E402
 
 # Trials exchange a few numbers with Ray; its default takes a third of the machine's memory.
 OBJECT_STORE_BYTES = 80 * 2**20
@@ -68,7 +68,7 @@ class BundleTrial(tune.Trainable):
 
 
 class Notes(tune.Callback):
-    """Keeps how trials ended that could not note it themselves, and tells of every trial's progress.
+    """Notes which trials the scheduler stopped, and tells of every trial's progress.
 
     Args:
         plans: the trials.
@@ -87,17 +87,14 @@ class Notes(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Finished, or stopped by the scheduler."""
-        self._end(trial, STOPPED, "")
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Failed, or its machine or its actor was lost."""
-        self._end(trial, FAILED, "Ray lost the process that watched the trial; look at that machine's memory.")
-
-    def _end(self, trial: Any, status: str, reason: str) -> None:
         plan = self.plans[trial.config["trial"]]
         if not (Path(plan.folder) / STATE_FILE).is_file():
-            write_state(Path(plan.folder), status, trial.last_result.get("trial_s", 0.0), reason)
+            write_state(Path(plan.folder), STOPPED, trial.last_result["trial_s"])
         self.tell(plan, None)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Failed, which its folder tells, or lost with its machine, and then to be taken up again."""
+        self.tell(self.plans[trial.config["trial"]], None)
 
 
 @contextmanager
@@ -187,7 +184,7 @@ def run(
     max_concurrent: int | None,
     tell: Callable[[Plan, Mapping[str, Any] | None], None],
 ) -> None:
-    """Run every plan; returns when each has a note of how it ended. A trial that fails ends only itself.
+    """Run every plan; returns when each has ended. A trial that fails ends only itself.
 
     Args:
         search: for its scheduler, metric and mode.

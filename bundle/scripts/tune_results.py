@@ -115,7 +115,8 @@ class Progress:
         values = " ".join(f"{name}={short_value(own[knob])}" for knob, name in self.names.items())
         reason = f"  {end['reason']}" * bool(end["reason"])
         counted = f"{self.ended}/{len(self.values)} {plan.name} {end['status']}"
-        return f"{counted}{score}, {end['seconds']:.0f} s  {values}{reason}"
+        seconds = "" if end["seconds"] is None else f", {end['seconds']:.0f} s"
+        return f"{counted}{score}{seconds}  {values}{reason}"
 
     def _show(self, line: str) -> None:
         self.show(line)

@@ -19,7 +19,10 @@ from scripts.files import read_json, write_json
 from scripts.records import read_metrics
 
 STATE_FILE, LOG_FILE, OVERRIDES_FILE, METRICS_FILE = "trial.json", "process.log", "overrides.json", "metrics.jsonl"
-FINISHED, STOPPED, FAILED = "finished", "stopped", "failed"
+FINISHED, STOPPED, FAILED, UNFINISHED = "finished", "stopped", "failed", "unfinished"
+INTERRUPTED = "was interrupted; the same command goes on with it."
+# Of a training that saved its state on SIGTERM, and of one that had not come so far: its machine was wanted back.
+TERMINATED = (128 + signal.SIGTERM, -signal.SIGTERM)
 POLL_S = 0.2
 # Longer than the processes take to end themselves.
 STOP_S = 40.0
@@ -110,7 +113,7 @@ class Trial:
             The epoch's record with ``trial_s``, seconds since the start.
 
         Raises:
-            TrialFailed: the process ended with an error, or never recorded the metric.
+            TrialFailed: the process ended with an error or was interrupted, or never recorded the metric.
         """
         last: dict[str, Any] = {}
         while True:
@@ -153,10 +156,12 @@ class Trial:
         return new
 
     def _failure(self, last: Mapping[str, Any]) -> str:
-        """Why the ended trial is a failure, kept in its folder, or nothing."""
+        """Why the ended trial is a failure, or nothing; kept in its folder, unless it was only interrupted."""
         if self.process is None:
             state = read_json(self.folder / STATE_FILE, "state of the trial")
             return state["reason"]
+        if self.process.returncode in TERMINATED:
+            return INTERRUPTED
         reason = ""
         if self.process.returncode:
             reason = failure_reason((self.folder / LOG_FILE).read_text("utf-8", "replace"), self.process.returncode)
@@ -195,7 +200,7 @@ def outcome(folder: Path, metric: str, mode: str) -> dict[str, Any]:
         ``status``, ``best`` (the metric), ``epoch`` (of it), ``epochs`` (done), ``seconds`` and ``reason``; ``best``
         and ``epoch`` are None where the metric was never recorded.
     """
-    state = {"status": "unfinished", "seconds": None, "reason": ""}
+    state = {"status": UNFINISHED, "seconds": None, "reason": INTERRUPTED}
     if (folder / STATE_FILE).is_file():
         state = read_json(folder / STATE_FILE, "state of the trial")
     records = read_metrics(folder / METRICS_FILE) if (folder / METRICS_FILE).is_file() else []

@@ -17,7 +17,7 @@ from scripts import tune
 from scripts.errors import InputError
 from scripts.tune_config import as_override, merged, prepare, refuse_unknown
 from scripts.tune_figure import plot_search
-from scripts.tune_results import collect, table, write_csv
+from scripts.tune_results import Progress, collect, table, write_csv
 from scripts.tune_space import draw, read_search, short_names, short_value
 from scripts.tune_trial import Plan, Trial, TrialFailed, failure_reason, outcome, write_state
 from workflow import BUNDLE
@@ -234,6 +234,15 @@ def test_results_rank_the_trials_and_keep_every_value(tmp_path: Path) -> None:
     assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
     assert collect([plan(tmp_path / f"t{n}") for n in range(3)], trials, "score", "min")[0]["trial"] == "t0"
     assert outcome(tmp_path / "t2", "score", "max")["status"] == "stopped"
+
+
+def test_a_trial_without_an_end_is_unfinished(tmp_path: Path) -> None:
+    folder = ended(tmp_path / "t0", [0.5])
+    (folder / "trial.json").unlink()
+    shown: list[str] = []
+    Progress([plan(folder)], [{"learning_rate": 1}], "score", "max", shown.append)(plan(folder), None)
+    assert shown[0].startswith("1/1 t0 unfinished  score 0.5000 in epoch 1  learning_rate=1  was interrupted")
+    assert "unfinished" in table(collect([plan(folder)], [{"learning_rate": 1}], "score", "max"), "score")
 
 
 def test_names_and_values_are_short_in_a_table() -> None:
