@@ -28,7 +28,7 @@ TINY = [
     "patch_size=[32,32,32]", "network_def::channels=[4,8,16]", "network_def::strides=[2,2]",
     "network_def::num_res_units=1", "warmup_epochs=0",
 ]  # fmt: skip
-WAIT_S = 240.0
+WAIT_S = 400.0
 
 
 def wait_for(what: Callable[[], bool]) -> None:
