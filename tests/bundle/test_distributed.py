@@ -193,7 +193,7 @@ def test_rank_zero_alone_writes(two: Path) -> None:
     events = [file for file in files if "tfevents" in file]
     # One process has two writers, of training and of validation.
     assert len(events) == 2 and len({name.split(".")[-2] for name in events}) == 1
-    models = [f"models/{name}" for name in ("model.json", "model.pt", "model_last.pt")]
+    models = [f"models/{name}" for name in ("model.json", "model.pt", "model_last.pt", "model_previous.pt")]
     assert sorted({*files} - {*events}) == sorted(["0.json", "1.json", *models, *(f"runs/run/{n}" for n in wanted)])
     log = (two / "runs" / "run" / "log.txt").read_text()
     assert log.count("epoch 1/2") == 1 and log.count("measured: ") == 1
