@@ -107,26 +107,41 @@ def plot_case(
     Raises:
         InputError: a file is absent, unreadable or on another grid.
     """
-    scheme = get_scheme(scheme_name)
     case = load_case(image_paths, truth, prediction, modalities)
     kinds = ("prediction",) if case.truth is None else ("truth", "prediction")
+    draw_case(case, get_scheme(scheme_name), title, target, kinds, tuple(PLANES))
+
+
+def draw_case(
+    case: CaseVolumes, scheme: Scheme, title: str, target: Path, kinds: Sequence[str], planes: Sequence[str]
+) -> None:
+    """Draw a case that is in memory, a row a plane, a column a modality and kind.
+
+    Args:
+        case: its volumes.
+        scheme: what the label ids mean.
+        title: first line of the picture.
+        target: the PNG.
+        kinds: of ``input``, ``truth`` and ``prediction``.
+        planes: of ``axial``, ``coronal`` and ``sagittal``.
+    """
     columns = [(name, kind) for name in case.images for kind in kinds]
     # A truth without tumour has no largest slice; what was predicted there is then what to look at.
     guide = case.truth if case.truth is not None and case.truth.any() else case.prediction
     indices = tumour_slices(guide, scheme)
     box = brain_box(next(iter(case.images.values())), case.spacing_mm)
     width, depth, height = ((part.stop - part.start) * step for part, step in zip(box, case.spacing_mm, strict=True))
-    rows_mm = [depth, height, height]
+    rows_mm = [depth if plane == "axial" else height for plane in planes]
     rows_inches = sum(rows_mm) * COLUMN_INCHES / max(width, depth)
     figure = Figure(
         figsize=(COLUMN_INCHES * len(columns), rows_inches + 1.2), layout="constrained", facecolor=BLACK, dpi=DPI
     )
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.05, wspace=0, hspace=0)
-    axes = figure.subplots(len(PLANES), len(columns), squeeze=False, height_ratios=rows_mm)
-    for row, plane in zip(axes, PLANES, strict=True):
+    axes = figure.subplots(len(planes), len(columns), squeeze=False, height_ratios=rows_mm)
+    for row, plane in zip(axes, planes, strict=True):
         for axis, (name, kind) in zip(row, columns, strict=True):
             _plot_slice(axis, case, scheme, plane, indices[plane], box, name, kind)
-    for axis, plane in zip(axes[:, 0], PLANES, strict=True):
+    for axis, plane in zip(axes[:, 0], planes, strict=True):
         axis.set_ylabel(plane, color="0.75", fontsize=10)
     for axis, (name, kind) in zip(axes[0], columns, strict=True):
         axis.set_title(f"{name}: {kind}", color=WHITE, fontsize=12)
@@ -161,7 +176,7 @@ def _plot_slice(
     name: str,
     kind: str,
 ) -> None:
-    """One panel: the truth as lines, or the prediction as a tint under the outline of the true tumour."""
+    """One panel: the input, the truth as lines, or the prediction as a tint under the outline of the true tumour."""
     volume = case.images[name]
     across = PLANES[plane]
     box = tuple(slice(None) if axis_index == across else part for axis_index, part in enumerate(box))
@@ -182,7 +197,7 @@ def _plot_slice(
         axis.imshow(tint, extent=extent, interpolation="nearest")
         if truth is not None:
             _outline(axis, np.isin(truth, scheme.regions["WT"]), steps_mm, WHITE, 1.0)
-    elif truth is not None:
+    elif kind == "truth" and truth is not None:
         # From the outside in. Edema is outlined with all that it encloses: its inner border is the line of the core.
         for value in sorted(colours, key=lambda value: OUTSIDE_IN.index(colours[value])):
             mask = truth == value
