@@ -54,7 +54,9 @@ class CasePicture:
         modalities: Sequence[str],
     ) -> None:
         if not isinstance(interval, int) or interval < 0:
-            raise InputError(f"image_interval {interval} is not a number of epochs; choose 0 (off) or more, such as 10.")
+            raise InputError(
+                f"image_interval {interval} is not a number of epochs; choose 0 (off) or more, such as 10."
+            )
         self.folder = Path(run_dir)
         self.interval = interval
         self.val_interval = val_interval

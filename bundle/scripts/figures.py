@@ -64,7 +64,7 @@ def plot_curves(metrics: Sequence[Mapping[str, Any]], target: Path) -> None:
         axis.grid(color="0.9")
         axis.spines[["top", "right"]].set_visible(False)
     figure.align_ylabels(axes)
-    _save(figure, target)
+    save_figure(figure, target)
 
 
 def _plot_dice(axis: Axes, validated: Sequence[Mapping[str, Any]]) -> None:
@@ -148,7 +148,7 @@ def draw_case(
     # A case's name is data: a dollar sign in it opens no formula.
     figure.suptitle(title, color=WHITE, fontsize=13, parse_math=False)
     _add_legend(figure, scheme, case.truth is not None)
-    _save(figure, target)
+    save_figure(figure, target)
 
 
 def tissue_colours(scheme: Scheme) -> dict[int, str]:
@@ -240,7 +240,7 @@ def _add_legend(figure: Figure, scheme: Scheme, with_truth: bool) -> None:
     legend.get_title().set_color("0.75")
 
 
-def _save(figure: Figure, target: Path) -> None:
+def save_figure(figure: Figure, target: Path) -> None:
     """Render to a PNG, whole or not at all."""
     FigureCanvasAgg(figure)
     with write_aside(target) as aside:
