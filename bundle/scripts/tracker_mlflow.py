@@ -64,16 +64,17 @@ class MLflow(Tracker):
         self._log_params(knobs)
         return self.run_id
 
-    def log(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Send an epoch's metrics in one request."""
+    def log(self, epoch: int, values: Mapping[str, float], picture: Path | None) -> None:
+        """Send the picture for MLflow's image view, then the metrics in one request.
+
+        In this order, because a metric that is sent twice is there twice.
+        """
+        if picture is not None:
+            pixels = (imread(picture)[..., :3] * 255).round().astype("uint8")
+            self.client.log_image(self.run_id, pixels, key=PICTURE, step=epoch, synchronous=True)
         now = int(time.time() * 1000)
         metrics = [self.entities.Metric(name, value, now, epoch) for name, value in values.items()]
         self.client.log_batch(self.run_id, metrics=metrics, synchronous=True)
-
-    def log_picture(self, epoch: int, file: Path) -> None:
-        """Send a picture for MLflow's image view."""
-        pixels = (imread(file)[..., :3] * 255).round().astype("uint8")
-        self.client.log_image(self.run_id, pixels, key=PICTURE, step=epoch, synchronous=True)
 
     def keep(self, files: Sequence[Path]) -> None:
         """Send files as the run's artifacts."""

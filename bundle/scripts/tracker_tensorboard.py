@@ -21,19 +21,17 @@ class TensorBoard(Tracker):
         """Open a new event file; TensorBoard reads all files of a folder as one run."""
         self.writer = SummaryWriter(log_dir=str(folder / "tensorboard"))
 
-    def log(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Write scalars at step ``epoch``, to the disk."""
+    def log(self, epoch: int, values: Mapping[str, float], picture: Path | None) -> None:
+        """Write scalars and picture at step ``epoch``, to the disk."""
         for name, value in values.items():
             self.writer.add_scalar(name, value, epoch)
+        if picture is not None:
+            self.writer.add_image(PICTURE, imread(picture)[..., :3], epoch, dataformats="HWC")
         self.writer.flush()
 
     def log_step(self, step: int, loss: float) -> None:
         """Write the loss of a step, under a name of its own: its axis is not that of the epochs."""
         self.writer.add_scalar(STEP_LOSS, loss, step)
-
-    def log_picture(self, epoch: int, file: Path) -> None:
-        """Write a picture at step ``epoch``."""
-        self.writer.add_image(PICTURE, imread(file)[..., :3], epoch, dataformats="HWC")
 
     def keep(self, files: Sequence[Path]) -> None:
         """Nothing: the files lie beside the events."""

@@ -64,16 +64,18 @@ class WandB(Tracker):
                 type(error).__name__,
                 folder / "wandb" / "offline-run-*",
             )
+            # W&B's helper process holds on to the id of the run that it could not begin.
+            self.wandb.teardown()
             self.run = self._init("offline", run_id, knobs)
         return run_id
 
-    def log(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Log an epoch's figures at step ``epoch``."""
-        self.run.log({"epoch": epoch, **values}, step=epoch)
-
-    def log_picture(self, epoch: int, file: Path) -> None:
-        """Add a picture to the step of its epoch."""
-        self.run.log({PICTURE: self.wandb.Image(str(file))}, step=epoch)
+    def log(self, epoch: int, values: Mapping[str, float], picture: Path | None) -> None:
+        """Log figures and picture at step ``epoch``."""
+        entries: dict[str, Any] = {"epoch": epoch, **values}
+        if picture is not None:
+            entries[PICTURE] = self.wandb.Image(str(picture))
+        # Committed at once: a step that waits for the next one is lost when the process is killed.
+        self.run.log(entries, step=epoch, commit=True)
 
     def keep(self, files: Sequence[Path]) -> None:
         """Add copies of files to the run's."""

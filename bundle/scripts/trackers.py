@@ -39,15 +39,11 @@ class Tracker(ABC):
         """
 
     @abstractmethod
-    def log(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Take the figures of an epoch."""
+    def log(self, epoch: int, values: Mapping[str, float], picture: Path | None) -> None:
+        """Take the figures of an epoch, and the PNG of a validation case if one was drawn after it."""
 
     def log_step(self, step: int, loss: float) -> None:  # noqa: B027 (optional: most stores take epochs alone)
         """Take the loss of one step, counted over all epochs."""
-
-    @abstractmethod
-    def log_picture(self, epoch: int, file: Path) -> None:
-        """Take a PNG of a validation case after an epoch."""
 
     @abstractmethod
     def keep(self, files: Sequence[Path]) -> None:

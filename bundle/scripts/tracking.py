@@ -161,11 +161,10 @@ class Outlet:
             epoch = record["epoch"]
             if epoch <= self.sent:
                 continue
-            self.tracker.log(epoch, epoch_values(record))
+            picture = picture_file(self.folder, epoch)
+            self.tracker.log(epoch, epoch_values(record), picture if picture.is_file() else None)
             self.sent = epoch
             self.note(epoch=epoch)
-            if (picture := picture_file(self.folder, epoch)).is_file():
-                self.tracker.log_picture(epoch, picture)
 
     def noted(self) -> dict[str, Any]:
         """This tracker's entry in tracking.json."""
