@@ -58,7 +58,8 @@ class Tracking:
 
     def send_epochs(self) -> None:
         """Bring every tracker up to the last epoch of metrics.jsonl."""
-        records = read_metrics(self.folder / METRICS_FILE)
+        file = self.folder / METRICS_FILE
+        records = read_metrics(file) if file.is_file() else []
         for outlet in self.outlets:
             outlet.attempt(outlet.send, records)
 
@@ -71,6 +72,7 @@ class Tracking:
     def finish(self) -> None:
         """End a training that came to its end: report and model's description are stored, the runs closed."""
         if self.is_open:
+            self.send_epochs()
             for outlet in self.outlets:
                 if outlet.is_open:
                     outlet.attempt(outlet.tracker.keep, self.results(outlet.tracker.log_model))
@@ -177,10 +179,27 @@ class Outlet:
         write_json(file, state | {self.tracker.name: self.noted() | entries})
 
 
-class TrackEpochs:
-    """Trainer handler: opens the trackers, sends them steps and epochs, and closes them when the training breaks off.
+def run(trainer: Engine, tracking: Tracking) -> None:
+    """Run a training, and close its trackers if it breaks off; :meth:`Tracking.finish` ends one that does not.
 
-    It stands after :class:`scripts.progress.EpochLog`, which writes what is sent.
+    No handler of the engine does this: of several handlers of an exception only the first gets it and can raise it anew.
+
+    Args:
+        trainer: with a :class:`TrackEpochs` among its handlers.
+        tracking: the run's.
+    """
+    try:
+        trainer.run()
+    except BaseException as error:
+        tracking.close(FAILED if isinstance(error, Exception) else KILLED)
+        raise
+
+
+class TrackEpochs:
+    """Trainer handler: opens the trackers, and sends them steps and epochs.
+
+    It stands after :class:`scripts.progress.EpochLog`, which writes what is sent, and after what saves the state, which
+    must not wait for a server.
 
     Args:
         tracking: the run's.
@@ -193,24 +212,14 @@ class TrackEpochs:
         self.loss = from_engine(["loss"], first=True)
 
     def attach(self, engine: Engine) -> None:
-        """Register at start, each ``step_interval`` steps, each epoch's end, and for exceptions."""
+        """Register at start, each ``step_interval`` steps and each epoch's end."""
         engine.add_event_handler(Events.STARTED, lambda _: self.tracking.open())
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.step_interval), self.send_step)
         engine.add_event_handler(Events.EPOCH_COMPLETED, lambda _: self.tracking.send_epochs())
-        engine.add_event_handler(Events.EXCEPTION_RAISED, self.break_off)
 
     def send_step(self, engine: Engine) -> None:
         """Send the loss of the step that has just been made."""
         self.tracking.send_step(engine.state.iteration, float(self.loss(engine.state.output)))
-
-    def break_off(self, engine: Engine, error: BaseException) -> None:
-        """Close the trackers and let the exception go on: an engine with a handler for it would swallow it.
-
-        Raises:
-            BaseException: the one that was raised.
-        """
-        self.tracking.close(FAILED if isinstance(error, Exception) else KILLED)
-        raise error
 
 
 def existing(files: Sequence[Path]) -> list[Path]:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from scripts.tracker_mlflow import MLflow
 from scripts.tracker_tensorboard import TensorBoard
 from scripts.tracker_wandb import WandB
 from scripts.tracking import MAX_FAILURES, TrackEpochs, Tracking
+from scripts.tracking import run as run_tracked
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny import write_decathlon
 from workflow import BUNDLE, TINY, run, workflow
@@ -171,7 +173,7 @@ class Job:
             lines.write(json.dumps({"epoch": engine.state.epoch, "train_loss": 1 / engine.state.epoch}) + "\n")
 
     def run(self, epochs: int = 1) -> Job:
-        self.engine.run([0], max_epochs=epochs)
+        run_tracked(SimpleNamespace(run=lambda: self.engine.run([0], max_epochs=epochs)), self.tracking)
         return self
 
 
