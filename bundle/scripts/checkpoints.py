@@ -29,7 +29,6 @@ from scripts.runs import METRICS_FILE, merged_config, run_dir, versions
 logger = logging.getLogger(__name__)
 
 MODEL_FILE = "model.pt"
-LAST_FILE = "model_last.pt"
 ABOUT_FILE = "model.json"
 
 
@@ -70,42 +69,6 @@ class BestModel:
         # Two files cannot be renamed as one: the digest tells a pair that a killed process left mismatched.
         about = {"epoch": state.epoch, "metrics": metrics, "sha256": digest, **self.about}
         write_json(self.folder / ABOUT_FILE, about)
-
-
-class LastState:
-    """Trainer handler: saves network, optimiser and schedule after every epoch, in one file.
-
-    Args:
-        network: the network that is trained, wrapped or not.
-        average: the network that is validated; where it is another one, it is saved as ``average``.
-        optimizer: its state is saved.
-        lr_scheduler: its state is saved.
-        ckpt_dir: folder for ``model_last.pt``.
-    """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        average: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        lr_scheduler: Any,
-        ckpt_dir: str,
-    ) -> None:
-        self.parts = {"optimizer": optimizer, "lr_scheduler": lr_scheduler, "model": unwrapped(network)}
-        if average is not network:
-            self.parts["average"] = average
-        self.file = Path(ckpt_dir) / LAST_FILE
-
-    def attach(self, engine: Engine) -> None:
-        """Register at the end of each epoch."""
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        """Save the state after ``engine.state.epoch`` epochs."""
-        state = {name: part.state_dict() for name, part in self.parts.items()}
-        state["epoch"] = engine.state.epoch
-        with write_aside(self.file) as aside:
-            torch.save(state, aside)
 
 
 class LoadWeights:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sized
+import time
+from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -14,6 +16,8 @@ from scripts.errors import InputError
 from scripts.step import place
 
 BACKENDS = ("none", "auto", "nccl", "gloo")
+# Thousands of times what a thread takes that is given a core.
+SETTLE_S = 0.2
 
 
 def start(backend: str) -> int:
@@ -61,9 +65,11 @@ def refuse_rivals() -> None:
 def stop() -> None:
     """Leave the process group, if there is one; every process must come here."""
     if dist.is_initialized():
-        # gloo's threads drop the last collective's tensors a moment after it is done and need Python for it: a process
-        # that ends in that moment aborts. A barrier has no tensors, and waits long enough for those before it to go.
+        # gloo's threads let go of a collective's tensors a moment after it is done, and need Python for it: a process
+        # that ends in that moment aborts (pytorch/pytorch#179291). A barrier has no such tensors, and no sign tells
+        # when the moment is over.
         dist.barrier()
+        time.sleep(SETTLE_S)
         dist.destroy_process_group()
 
 
@@ -75,6 +81,26 @@ def rank() -> int:
 def world_size() -> int:
     """Number of processes; 1 without a process group."""
     return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def from_rank_zero(make: Callable[[], Any]) -> Any:
+    """What ``make`` returns in rank 0, in every process; the others do not call it.
+
+    Raises:
+        InputError: as ``make`` did, in every process.
+    """
+    if not dist.is_initialized():
+        return make()
+    made: list[Any] = [None]
+    if rank() == 0:
+        try:
+            made = [make()]
+        except InputError as error:
+            made = [error]
+    dist.broadcast_object_list(made, src=0)
+    if isinstance(made[0], InputError):
+        raise made[0]
+    return made[0]
 
 
 def local_device() -> torch.device:

@@ -57,7 +57,7 @@ def check(bundle_root: str) -> None:
     refuse_unknown_items(merged_config(), shipped_items(Path(bundle_root) / "configs"))
 
 
-def begin(run_dir: str, datalist: Mapping[str, Any], seed: int, deterministic: bool) -> None:
+def begin(run_dir: str, datalist: Mapping[str, Any], seed: int, deterministic: bool, continues: bool = False) -> None:
     """Start of a training or evaluation whose data are sound: seed, and open the run folder (on rank 0).
 
     The folder gets the merged config, the exact command, the versions, the datalist and a log file. Each process draws
@@ -68,6 +68,7 @@ def begin(run_dir: str, datalist: Mapping[str, Any], seed: int, deterministic: b
         datalist: the split; that every process has it before any goes on is why it is asked for here.
         seed: of all random generators.
         deterministic: also ask PyTorch and cuDNN for reproducible kernels, at some cost in speed.
+        continues: the folder may hold the earlier epochs of this very training.
 
     Raises:
         InputError: the folder holds a training already, or cannot be written.
@@ -77,16 +78,21 @@ def begin(run_dir: str, datalist: Mapping[str, Any], seed: int, deterministic: b
     torch.backends.cudnn.deterministic = deterministic
     torch.backends.cudnn.benchmark = not deterministic
     folder = Path(run_dir)
-    if (folder / METRICS_FILE).exists():
-        raise InputError(f"{folder}: already holds a training; choose another run_name, or remove that folder.")
+    if (folder / METRICS_FILE).exists() and not continues:
+        raise InputError(
+            f"{folder}: already holds a training; choose another run_name, continue it with resume auto, or remove "
+            "that folder."
+        )
     if distributed.rank() > 0:
         logging.getLogger().setLevel(logging.WARNING)
         return
     write_json(folder / "config.json", merged_config())
     write_json(folder / "datalist.json", datalist)
     write_json(folder / "versions.json", versions())
-    with write_aside(folder / "command.txt") as aside:
-        aside.write_text(command() + "\n", encoding="utf-8")
+    commands = folder / "command.txt"
+    before = commands.read_text(encoding="utf-8") if continues and commands.is_file() else ""
+    with write_aside(commands) as aside:
+        aside.write_text(before + command() + "\n", encoding="utf-8")
     open_log(folder / "log.txt")
     logger.info("run folder: %s", folder)
     counts = ", ".join(f"{len(datalist[part])} {part}" for part in ("training", "validation", "test"))

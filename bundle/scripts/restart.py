@@ -1,0 +1,128 @@
+"""Taking up a state where it was left: at the end of an epoch, or within one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+
+from scripts import distributed
+from scripts.files import read_json
+from scripts.state import TrainingState
+
+logger = logging.getLogger(__name__)
+
+
+class Resume:
+    """Trainer handler: takes up the state before the first epoch, and its place within an epoch.
+
+    Args:
+        training_state: what takes it up.
+        state: what :func:`scripts.resume.state_to_resume` found.
+        loader: the training's loader; batches that were trained on before the stop are passed over.
+    """
+
+    def __init__(self, training_state: TrainingState, state: Mapping[str, Any], loader: Any) -> None:
+        self.training_state = training_state
+        self.state = state
+        self.loader = loader
+        self.within: Mapping[str, Any] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Register at the start of the training; within an epoch also at that epoch's start and end."""
+        if not self.state:
+            return
+        engine.add_event_handler(Events.STARTED, self.start)
+        if "within" in self.state:
+            engine.add_event_handler(Events.EPOCH_STARTED, self.pass_over_batches)
+            engine.add_event_handler(Events.GET_BATCH_STARTED, self.go_on_within)
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self.use_whole_epochs)
+
+    def start(self, engine: Engine) -> None:
+        """Load."""
+        epoch = self.state["epoch"]
+        self.training_state.put_back(engine, self.state)
+        self.training_state.validator.state.best_metric, self.training_state.validator.state.best_metric_epoch = best(
+            self.state, self.training_state.ckpt_dir
+        )
+        engine.state.epoch = epoch
+        engine.state.iteration = epoch * engine.state.epoch_length
+        within = self.state.get("within", {})
+        if within and within["epoch_length"] != engine.state.epoch_length:
+            logger.warning(
+                "epoch %d was stopped at step %d of %d and has %d steps now; it begins again",
+                epoch + 1, within["steps"], within["epoch_length"], engine.state.epoch_length,
+            )  # fmt: skip
+        else:
+            self.within = within
+            engine.state.iteration += within.get("steps", 0)
+        if epoch >= engine.state.max_epochs:
+            logger.info("all %d epochs were trained before; give more epochs, or train anew with resume none", epoch)
+        else:
+            logger.info(
+                "continuing after epoch %d%s, best val_mean_dice %.4f of epoch %d", epoch,
+                f" and {self.within['steps']} steps" if self.within else "", *self._best(),
+            )  # fmt: skip
+
+    def _best(self) -> tuple[float, int]:
+        state = self.training_state.validator.state
+        return state.best_metric, state.best_metric_epoch
+
+    def pass_over_batches(self, engine: Engine) -> None:
+        """Before the loader is iterated: leave out what was trained on."""
+        if self.within:
+            steps = self.within["steps"]
+            engine.state.dataloader = [] if steps == engine.state.epoch_length else Rest(self.loader, steps)
+
+    def go_on_within(self, engine: Engine) -> None:
+        """Before the first batch: the mean loss so far and the generators, which the start of the epoch had reset."""
+        if not self.within:
+            return
+        loss = self.training_state.loss
+        if distributed.rank() == 0:
+            loss.accumulator, loss.num_examples = self.within["loss"][0].to(engine.state.device), self.within["loss"][1]
+            torch.set_rng_state(self.within["rng"])
+            if self.within["cuda_rng"] is not None and engine.state.device.type == "cuda":
+                torch.cuda.set_rng_state(self.within["cuda_rng"], engine.state.device)
+        if self.within["steps"] == engine.state.epoch_length:
+            engine.terminate_epoch()
+        self.within = {}
+
+    def use_whole_epochs(self, engine: Engine) -> None:
+        """From the next epoch on the loader is iterated as it is."""
+        engine.state.dataloader = self.loader
+
+
+class Rest:
+    """A loader without its first batches, which are made and thrown away: what draws from a generator has to draw.
+
+    Args:
+        loader: gives the batches.
+        steps: number of batches to leave out.
+    """
+
+    def __init__(self, loader: Any, steps: int) -> None:
+        self.loader = loader
+        self.steps = steps
+
+    def __iter__(self) -> Iterator[Any]:
+        batches = iter(self.loader)
+        for _ in range(self.steps):
+            next(batches)
+        return batches
+
+
+def best(state: Mapping[str, Any], ckpt_dir: Path) -> tuple[float, int]:
+    """Best metric and its epoch: the state's, or that of ``model.pt`` where it was written after the state."""
+    found = (state["best_metric"], state["best_metric_epoch"])
+    about = ckpt_dir / "model.json"
+    if not about.is_file():
+        return found
+    model = read_json(about, "description of the trained model")
+    if Path(model["run_dir"]).name != Path(state["run_dir"]).name:
+        return found
+    return max(found, (float(model["metrics"]["val_mean_dice"]), int(model["epoch"])), key=lambda pair: pair[0])

@@ -1,0 +1,309 @@
+"""A training that was stopped ends as one that was not."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from scripts.errors import InputError, find_input_error
+from scripts.restart import best
+from scripts.resume import changes, keep_epochs, run_dir
+from scripts.state import LAST_FILE, PREVIOUS_FILE, read_state
+from tiny import write_decathlon
+from workflow import BUNDLE, TINY, run
+
+EPOCHS = 6
+KILLS = 10
+STEPS = 6
+# Six training cases: six steps an epoch, of a network with dropout, so that every generator matters.
+LONG = TINY | {
+    "epochs": EPOCHS,
+    "val_interval": 2,
+    "ema_decay": 0.9,
+    "network_def::dropout": 0.2,
+    "split_ratios": [0.6, 0.2, 0.2],
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_decathlon(tmp_path_factory.mktemp("data") / "Task01_Tiny", cases=10)
+
+
+def train(folder: Path, data: Path, configs: tuple[str, ...], overrides: dict) -> None:
+    """What a started process does; another number of threads would round otherwise."""
+    torch.set_num_threads(1)
+    logging.basicConfig(filename=folder / "output.txt", level=logging.INFO)
+    run(folder, "train.json", *configs, dataset_dir=str(data), **(LONG | {"resume": "auto"} | overrides))
+
+
+def start(folder: Path, data: Path, *configs: str, **overrides: object) -> multiprocessing.Process:
+    """The same training with ``resume auto`` in a process of its own, forked from one that has imported everything."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["monai.bundle", "nilearn", "scripts.engine", "scripts.report"])
+    job = context.Process(target=train, args=(folder, data, configs, overrides))
+    job.start()
+    return job
+
+
+def finish(job: multiprocessing.Process, folder: Path, code: int = 0) -> str:
+    """What it logged."""
+    job.join(timeout=300)
+    output = (folder / "output.txt").read_text()
+    assert job.exitcode == code, output[-4000:]
+    return output
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    finish(start(folder, data), folder)
+    return folder
+
+
+def metrics(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "runs" / "run" / "metrics.jsonl").read_text().splitlines()]
+
+
+def wait_for(job: multiprocessing.Process, folder: Path, epochs: int) -> None:
+    """Return when so many epochs are recorded, or the job has ended."""
+    file = folder / "runs" / "run" / "metrics.jsonl"
+    while job.is_alive() and not (file.is_file() and file.read_bytes().count(b"\n") >= epochs):
+        time.sleep(0.005)
+
+
+def assert_same_training(folder: Path, other: Path) -> None:
+    """Weights, optimiser, average, best model and curve are the same, bit for bit."""
+    state, wanted = (torch.load(f / "models" / LAST_FILE, weights_only=True) for f in (folder, other))
+    for part in ("model", "average"):
+        assert all(torch.equal(wanted[part][key], value) for key, value in state[part].items())
+    for index, moments in wanted["optimizer"]["state"].items():
+        assert all(torch.equal(value, state["optimizer"]["state"][index][key]) for key, value in moments.items())
+    for key in ("epoch", "best_metric", "best_metric_epoch", "lr_scheduler"):
+        assert state[key] == wanted[key]
+    model, best_model = (torch.load(f / "models" / "model.pt", weights_only=True) for f in (folder, other))
+    assert all(torch.equal(best_model[key], value) for key, value in model.items())
+    times = {"seconds", "data_wait_s", "data_wait_share"}
+    curve, whole_curve = (
+        [{key: value for key, value in line.items() if key not in times} for line in metrics(f)]
+        for f in (folder, other)
+    )
+    assert curve == whole_curve
+
+
+def test_ten_kills_in_a_row_lose_nothing(data: Path, whole: Path, tmp_path: Path) -> None:
+    """kill -9 at random moments: in a step, in a validation, while a file is written."""
+    moments = random.Random(3)
+    for kill in range(KILLS):
+        job = start(tmp_path, data)
+        wait_for(job, tmp_path, epochs=1 + kill * (EPOCHS - 1) // KILLS)
+        time.sleep(moments.uniform(0, 0.4))
+        job.kill()
+        job.join()
+    assert "continuing after epoch" in finish(start(tmp_path, data), tmp_path)
+    assert [line["epoch"] for line in metrics(tmp_path)] == list(range(1, EPOCHS + 1))
+    assert_same_training(tmp_path, whole)
+
+
+class SignalAt:
+    """Handler: SIGTERM to this very process at the start of an engine's nth iteration.
+
+    Args:
+        iteration: counted from 1 over all epochs.
+    """
+
+    def __init__(self, iteration: int) -> None:
+        self.left = iteration
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.ITERATION_STARTED, self.count)
+
+    def count(self, engine: Engine) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("engine, iteration, epoch, steps", [("train", STEPS + 3, 1, 3), ("validate", 3, 3, STEPS)])
+def test_sigterm_in_a_step_and_in_a_validation(
+    data: Path, whole: Path, tmp_path: Path, engine: str, iteration: int, epoch: int, steps: int
+) -> None:
+    """In the third step of the second epoch, and in the first case of the second validation, which is epoch 4's."""
+    torch.set_num_threads(1)
+    handler = {"_target_": "test_resume.SignalAt", "iteration": iteration}
+    (tmp_path / "signal.json").write_text(json.dumps({f"+{engine}::handlers": [handler]}))
+    with pytest.raises(SystemExit) as stop:
+        run(tmp_path, "train.json", str(tmp_path / "signal.json"), dataset_dir=str(data), **LONG)
+    assert stop.value.code == 143
+    state = read_state(tmp_path / "models")
+    assert (state["epoch"], state["within"]["steps"]) == (epoch, steps)
+    finish(start(tmp_path, data), tmp_path)
+    assert_same_training(tmp_path, whole)
+
+
+def test_sigterm_on_the_command_line_and_the_store(data: Path, tmp_path: Path) -> None:
+    """Exit code 143, and the store's own order and draws go on where they were."""
+    for name in ("whole", "stopped"):
+        (tmp_path / name).mkdir()
+    store = {"store_dir": str(tmp_path / "store"), "dataset_dir": str(data)}
+    finish(start(tmp_path / "whole", data, "data/store.json", store_dir=store["store_dir"]), tmp_path / "whole")
+    folder = tmp_path / "stopped"
+    knobs = (
+        LONG
+        | store
+        | {"output_dir": folder / "runs", "ckpt_dir": folder / "models", "run_name": "run", "resume": "auto"}
+    )
+    configs = "['configs/train.json','configs/data/store.json']"
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", configs]
+    command += [str(part) for name, value in knobs.items() for part in (f"--{name}", value)]
+    options = {"cwd": BUNDLE, "text": True, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
+    job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
+    file = folder / "runs" / "run" / "metrics.jsonl"
+    while job.poll() is None and not file.is_file():
+        time.sleep(0.005)
+    job.send_signal(signal.SIGTERM)
+    output = job.communicate(timeout=60)[0]
+    assert job.returncode == 143, output[-4000:]
+    assert "stopped by SIGTERM: saved after" in output and "Traceback" not in output
+    again = subprocess.run(command, capture_output=True, **options)
+    assert again.returncode == 0, again.stderr[-4000:]
+    assert_same_training(folder, tmp_path / "whole")
+
+
+@pytest.fixture
+def stopped(whole: Path, tmp_path: Path) -> Path:
+    """The finished training, to be continued."""
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    # The folder that the state names is the original's, which the copy must leave alone.
+    for name in (LAST_FILE, PREVIOUS_FILE):
+        state = torch.load(tmp_path / "models" / name, weights_only=True)
+        torch.save(state | {"run_dir": str(tmp_path / "runs" / "run")}, tmp_path / "models" / name)
+    return tmp_path
+
+
+def resumed(folder: Path, data: Path, **overrides: object) -> None:
+    torch.set_num_threads(1)
+    run(folder, "train.json", **(LONG | {"dataset_dir": str(data), "resume": "auto"} | overrides))
+
+
+def refused(folder: Path, data: Path, **overrides: object) -> str:
+    """The sentence."""
+    with pytest.raises((RuntimeError, InputError)) as caught:
+        resumed(folder, data, **overrides)
+    return str(find_input_error(caught.value))
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
+def test_damaged_state_falls_back_to_the_one_before(
+    data: Path, whole: Path, stopped: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    file = stopped / "models" / LAST_FILE
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes({"cut": content[:-1000], "flipped": content, "empty": b""}[damage])
+    with caplog.at_level("INFO"):
+        resumed(stopped, data)
+    assert f"{file}: is damaged" in caplog.text and f"continuing after epoch {EPOCHS - 1}" in caplog.text
+    assert_same_training(stopped, whole)
+
+
+def test_no_sound_state_is_one_sentence(data: Path, stopped: Path) -> None:
+    for name in (LAST_FILE, PREVIOUS_FILE):
+        (stopped / "models" / name).write_bytes(b"")
+    assert "is damaged, and there is no sound state before it; restore a file" in refused(stopped, data)
+
+
+def test_complete_training_is_left_alone_and_more_epochs_go_on(
+    data: Path, whole: Path, stopped: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        resumed(stopped, data, run_name=None)
+        assert f"all {EPOCHS} epochs were trained before" in caplog.text
+        assert_same_training(stopped, whole)
+        resumed(stopped, data, epochs=EPOCHS + 2, learning_rate=0.001)
+    assert "changed since the state was saved: epochs is 8 and was 6" in caplog.text
+    assert "changed since the state was saved: learning_rate is 0.001 and was 0.002" in caplog.text
+    lines = metrics(stopped)
+    assert [line["epoch"] for line in lines] == list(range(1, EPOCHS + 3))
+    assert 0 < lines[-1]["learning_rate"] < 0.001
+    assert len((stopped / "runs" / "run" / "command.txt").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        ({"network_def::channels": [4, 8, 8]}, r"network_def::channels is \[4, 8, 8\] and was \[4, 8, 16\], but"),
+        ({"regions": ["WT"]}, r'regions is \["WT"\] and was .* cannot go on with another regions'),
+        ({"seed": 7}, r"its split is not that of the training in .*; give --datalist_file .*datalist\.json"),
+        ({"run_name": "other"}, r"run_name 'other': ckpt_dir holds the state of the run 'run'"),
+        ({"resume": "yes"}, r"resume 'yes' is unknown; choose one of none, auto"),
+        ({"resume": "none"}, r"already holds a training; choose another run_name, continue it with resume auto"),
+    ],
+)
+def test_another_training_is_refused_in_one_sentence(
+    data: Path, whole: Path, stopped: Path, overrides: dict, message: str
+) -> None:
+    assert re.search(message, refused(stopped, data, **overrides))
+    assert_same_training(stopped, whole)
+
+
+def test_auto_begins_where_there_is_nothing(data: Path, tmp_path: Path) -> None:
+    resumed(tmp_path, data, epochs=1)
+    assert [line["epoch"] for line in metrics(tmp_path)] == [1]
+
+
+def test_average_that_is_switched_on_starts_from_the_weights(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    resumed(tmp_path, data, epochs=1, ema_decay=0.0)
+    with caplog.at_level("INFO"):
+        resumed(tmp_path, data, epochs=2, ema_decay=0.9)
+    assert "the average starts from its weights" in caplog.text
+    assert "average" in read_state(tmp_path / "models")
+
+
+def test_model_written_after_the_state_keeps_its_place(tmp_path: Path) -> None:
+    """Killed between the two files, and the repeated epoch turns out worse, as it may on a GPU."""
+    state = {"best_metric": 0.7, "best_metric_epoch": 4, "run_dir": "/runs/a"}
+    assert best(state, tmp_path) == (0.7, 4)
+    about = {"run_dir": "/elsewhere/a", "metrics": {"val_mean_dice": 0.8}, "epoch": 6}
+    (tmp_path / "model.json").write_text(json.dumps(about))
+    assert best(state, tmp_path) == (0.8, 6)
+    (tmp_path / "model.json").write_text(json.dumps(about | {"run_dir": "/runs/b"}))
+    assert best(state, tmp_path) == (0.7, 4)
+
+
+def test_metrics_of_another_training_are_not_thrown_away(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    lines = "".join(json.dumps({"epoch": epoch}) + "\n" for epoch in range(1, 6))
+    file.write_text(lines + '{"epoch": 6, "tra')
+    keep_epochs(file, 4)
+    assert [json.loads(line)["epoch"] for line in file.read_text().splitlines()] == [1, 2, 3, 4]
+    with pytest.raises(InputError, match=r"already holds 4 epochs of a training, but the state in ckpt_dir has 1"):
+        keep_epochs(file, 1)
+    assert len(file.read_text().splitlines()) == 4
+
+
+def test_changes_name_the_item() -> None:
+    old, new = {"a": {"b": 1, "c": [1]}, "_desc_": "x"}, {"a": {"b": 1, "c": [2], "d": None}, "_desc_": "y"}
+    assert list(changes(old, new, "knob")) == ["knob::a::c is [2] and was [1]"]
+
+
+def test_run_folder_that_came_along_is_found(tmp_path: Path) -> None:
+    state = {"run_dir": "/opt/ml/runs/first"}
+    assert run_dir(str(tmp_path), None, state) == str(tmp_path / "first")
+    assert run_dir(str(tmp_path), "first", state) == str(tmp_path / "first")
