@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import atexit
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
-from monai.handlers import from_engine
 
 from scripts.case_pictures import picture_file
 from scripts.checkpoints import ABOUT_FILE, MODEL_FILE
@@ -50,6 +49,8 @@ class Tracking:
 
     def open(self) -> None:
         """Open every tracker; those that cannot be are said and left."""
+        if self.is_open:
+            return
         self.is_open = True
         # For a process that ends without telling the engine.
         atexit.register(self.close, KILLED)
@@ -58,10 +59,8 @@ class Tracking:
 
     def send_epochs(self) -> None:
         """Bring every tracker up to the last epoch of metrics.jsonl."""
-        file = self.folder / METRICS_FILE
-        records = read_metrics(file) if file.is_file() else []
         for outlet in self.outlets:
-            outlet.attempt(outlet.send, records)
+            outlet.attempt(outlet.send)
 
     def send_step(self, step: int, loss: float) -> None:
         """Hand every tracker the loss of a step."""
@@ -75,7 +74,7 @@ class Tracking:
             self.send_epochs()
             for outlet in self.outlets:
                 if outlet.is_open:
-                    outlet.attempt(outlet.tracker.keep, self.results(outlet.tracker.log_model))
+                    outlet.attempt(self._keep_results, outlet.tracker)
             self.close(FINISHED)
 
     def close(self, status: str) -> None:
@@ -87,12 +86,13 @@ class Tracking:
                 if outlet.is_open:
                     outlet.attempt(outlet.tracker.close, status)
 
-    def results(self, with_model: bool) -> list[Path]:
-        """What a finished training leaves: report and curves, and the model's files where they are of this run."""
+    def _keep_results(self, tracker: Tracker) -> None:
+        """Store what a finished training leaves, and the model's files where they are of this run."""
+        files = [self.folder / name for name in (*AT_START, *AT_END)]
         about = self.ckpt_dir / ABOUT_FILE
-        is_ours = optional_json(about, "description of the model").get("run_dir") == str(self.folder.resolve())
-        model = [about, self.ckpt_dir / MODEL_FILE] if with_model else [about]
-        return existing([*(self.folder / name for name in AT_END), *(model if is_ours else [])])
+        if optional_json(about, "description of the model").get("run_dir") == str(self.folder.resolve()):
+            files += [about, self.ckpt_dir / MODEL_FILE] if tracker.log_model else [about]
+        tracker.keep(existing(files))
 
 
 class Outlet:
@@ -115,7 +115,6 @@ class Outlet:
             return
         try:
             action(*arguments)
-            self.failures = 0
         except MissingPackage as error:
             self.given_up = True
             logger.warning("%s. The training goes on without %s.", error, self.tracker.name)
@@ -137,8 +136,8 @@ class Outlet:
             )
         elif self.failures == 1:
             logger.warning(
-                "%s cannot be reached or written to (%s); the training goes on, and it is tried again after the next "
-                "epoch.",
+                "%s cannot be reached or written to (%s); the training goes on, and what it missed is sent after a "
+                "later epoch.",
                 self.tracker.name,
                 reason,
             )
@@ -155,11 +154,12 @@ class Outlet:
         self.note(run_id=run_id, epoch=self.sent)
         self.tracker.keep(existing([self.folder / name for name in AT_START]))
 
-    def send(self, records: Sequence[Mapping[str, Any]]) -> None:
+    def send(self) -> None:
         """Log the epochs that the tracker has not had, each with its picture if there is one."""
         if not self.is_open:
             self.open()
-        for record in records:
+        metrics = self.folder / METRICS_FILE
+        for record in read_metrics(metrics) if metrics.is_file() else ():
             epoch = record["epoch"]
             if epoch <= self.sent:
                 continue
@@ -167,6 +167,7 @@ class Outlet:
             self.tracker.log(epoch, epoch_values(record), picture if picture.is_file() else None)
             self.sent = epoch
             self.note(epoch=epoch)
+        self.failures = 0
 
     def noted(self) -> dict[str, Any]:
         """This tracker's entry in tracking.json."""
@@ -182,7 +183,7 @@ class Outlet:
 def run(trainer: Engine, tracking: Tracking) -> None:
     """Run a training, and close its trackers if it breaks off; :meth:`Tracking.finish` ends one that does not.
 
-    No handler of the engine does this: of several handlers of an exception only the first gets it and can raise it anew.
+    No handler of the engine does this: the first handler of an exception that raises it anew hides it from the others.
 
     Args:
         trainer: with a :class:`TrackEpochs` among its handlers.
@@ -209,7 +210,6 @@ class TrackEpochs:
     def __init__(self, tracking: Tracking, step_interval: int = 10) -> None:
         self.tracking = tracking
         self.step_interval = step_interval
-        self.loss = from_engine(["loss"], first=True)
 
     def attach(self, engine: Engine) -> None:
         """Register at start, each ``step_interval`` steps and each epoch's end."""
@@ -219,7 +219,10 @@ class TrackEpochs:
 
     def send_step(self, engine: Engine) -> None:
         """Send the loss of the step that has just been made."""
-        self.tracking.send_step(engine.state.iteration, float(self.loss(engine.state.output)))
+        output = engine.state.output
+        # MONAI decollates a batch into its items, each with the batch's loss.
+        loss = (output[0] if isinstance(output, list) else output)["loss"]
+        self.tracking.send_step(engine.state.iteration, float(loss))
 
 
 def existing(files: Sequence[Path]) -> list[Path]:

@@ -173,7 +173,7 @@ class Job:
             lines.write(json.dumps({"epoch": engine.state.epoch, "train_loss": 1 / engine.state.epoch}) + "\n")
 
     def run(self, epochs: int = 1) -> Job:
-        run_tracked(SimpleNamespace(run=lambda: self.engine.run([0], max_epochs=epochs)), self.tracking)
+        run_tracked(SimpleNamespace(run=lambda: self.engine.run([0] * 10, max_epochs=epochs)), self.tracking)
         return self
 
 
@@ -191,8 +191,8 @@ def test_a_resumed_training_continues_its_runs(store: Path) -> None:
     # As after kill -9: nothing was closed, and epoch 2 is done again from the checkpoint of epoch 1.
     first.tracking.close("KILLED")
     again = Job(store, "resumed", TensorBoard(), local(store), WandB())
-    again.engine.load_state_dict({"epoch": 1, "max_epochs": 3, "epoch_length": 1})
-    again.engine.run([0])
+    again.engine.load_state_dict({"epoch": 1, "max_epochs": 3, "epoch_length": 10})
+    again.engine.run([0] * 10)
     again.tracking.finish()
     wanted = [(1, 1.0), (2, 0.5), (3, 1 / 3)]
     assert recorded(again.folder)["train_loss"] == wanted
