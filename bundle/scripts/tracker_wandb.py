@@ -17,8 +17,10 @@ logger = logging.getLogger(__name__)
 
 MODES = ("offline", "online")
 KEY = "WANDB_API_KEY"
-# Seconds to wait for the service at the start, and for uploads at the end; what is left can be sent by wandb sync.
-INIT_TIMEOUT, FINISH_TIMEOUT = 30, 120
+# Seconds to wait at the start: for the service, or offline for W&B's helper process, which is slow on a busy machine.
+INIT_TIMEOUT = {"online": 30, "offline": 90}
+# Seconds to wait for uploads at the end; what is left can be sent by wandb sync.
+FINISH_TIMEOUT = 120
 # W&B tells a run's end by an exit code; 130 is what a shell reports of an interrupted process.
 EXIT_CODES = {FINISHED: 0, FAILED: 1, KILLED: 130}
 
@@ -91,7 +93,7 @@ class WandB(Tracker):
     def _init(self, mode: str, run_id: str, knobs: Mapping[str, Any]) -> Any:
         """A run of its own in this process, quiet: the run folder has its log."""
         settings = self.wandb.Settings(
-            init_timeout=INIT_TIMEOUT,
+            init_timeout=INIT_TIMEOUT[mode],
             finish_timeout=FINISH_TIMEOUT,
             console="off",
             silent=True,

@@ -17,7 +17,7 @@ from scripts.errors import InputError, find_input_error
 from scripts.records import read_metrics
 from scripts.tracker_mlflow import MLflow
 from scripts.tracker_tensorboard import TensorBoard
-from scripts.tracker_wandb import WandB
+from scripts.tracker_wandb import INIT_TIMEOUT, WandB
 from scripts.tracking import MAX_FAILURES, TrackEpochs, Tracking
 from scripts.tracking import run as run_tracked
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -310,7 +310,7 @@ def test_wandb_without_its_service_stays_offline(
     store: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("scripts.tracker_wandb.INIT_TIMEOUT", 2)
+    monkeypatch.setitem(INIT_TIMEOUT, "online", 2)
     job = Job(store, "lonely", WandB(mode="online")).run()
     job.tracking.finish()
     assert "wandb sync" in caplog.text and KEY not in caplog.text
