@@ -27,6 +27,8 @@ def records(file: Path) -> list[Any]:
         _, length, kind = struct.unpack("<IHB", content[at : at + RECORD_HEADER])
         part += content[at + RECORD_HEADER : at + RECORD_HEADER + length]
         at += RECORD_HEADER + length
+        if at > len(content):
+            break
         if kind in (FULL, LAST):
             record = Record()
             record.ParseFromString(part)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -83,9 +84,16 @@ def mlflow_metrics(store: Path, name: str) -> dict[str, list[tuple[int, float]]]
 
 
 def wandb_runs(folder: Path) -> list[Any]:
+    """The ended W&B runs of a folder; its helper process writes the last records after the run's end was told."""
     from wandb_file import WandbRun
 
-    return [WandbRun(file) for file in sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))]
+    files = sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))
+    for _ in range(600):
+        found = [WandbRun(file) for file in files]
+        if all(each.exit_code is not None for each in found):
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{files}: the run did not end")
 
 
 def close_to(values: dict[str, list[tuple[int, float]]]) -> dict[str, Any]:
