@@ -29,8 +29,11 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_SORT = "val_mean_dice"
 TEST, MINUTES = "test_mean_dice", "minutes"
-# Knobs that say where, not how.
-PLACES = ("run_name", "output_dir", "ckpt_dir", "bundle_root")
+# Knobs that say where and not how, and epochs, which has a column of its own.
+PLACES = (
+    "run_name", "output_dir", "ckpt_dir", "bundle_root", "epochs", "resume", "image_interval", "tracking_uri",
+    "experiment_name", "mlflow_log_model", "wandb_project", "wandb_mode", "wandb_log_model",
+)  # fmt: skip
 # Objects whose class tells what was trained; knobs do not name them.
 OBJECTS = ("network_def", "loss", "optimizer", "lr_scheduler")
 WIDEST = 24

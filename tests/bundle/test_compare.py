@@ -96,6 +96,13 @@ def test_csv_and_figure_hold_every_run(runs: Path, tmp_path: Path) -> None:
     assert len(imread(figure)) > 300
 
 
+def test_a_training_that_was_to_be_longer_says_how_far_it_came(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(runs / "long", [0.9], epochs=40, wandb_mode="offline")
+    assert main(["--output_dir", str(runs)]) == 0
+    head, best, *_ = rows(capsys)
+    assert best[:2] == ["long", "1/40"] and "wandb_mode" not in head
+
+
 def test_networks_that_differ_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, target in (("one", "UNet"), ("two", "monai.networks.nets.SegResNet")):
         make_run(tmp_path / name, [0.5], network_def={"_target_": target})
