@@ -64,7 +64,7 @@ def plot_curves(metrics: Sequence[Mapping[str, Any]], target: Path) -> None:
         axis.grid(color="0.9")
         axis.spines[["top", "right"]].set_visible(False)
     figure.align_ylabels(axes)
-    _save(figure, target)
+    save_figure(figure, target)
 
 
 def _plot_dice(axis: Axes, validated: Sequence[Mapping[str, Any]]) -> None:
@@ -107,33 +107,48 @@ def plot_case(
     Raises:
         InputError: a file is absent, unreadable or on another grid.
     """
-    scheme = get_scheme(scheme_name)
     case = load_case(image_paths, truth, prediction, modalities)
     kinds = ("prediction",) if case.truth is None else ("truth", "prediction")
+    draw_case(case, get_scheme(scheme_name), title, target, kinds, tuple(PLANES))
+
+
+def draw_case(
+    case: CaseVolumes, scheme: Scheme, title: str, target: Path, kinds: Sequence[str], planes: Sequence[str]
+) -> None:
+    """Draw a case that is in memory, a row a plane, a column a modality and kind.
+
+    Args:
+        case: its volumes.
+        scheme: what the label ids mean.
+        title: first line of the picture.
+        target: the PNG.
+        kinds: of ``input``, ``truth`` and ``prediction``.
+        planes: of ``axial``, ``coronal`` and ``sagittal``.
+    """
     columns = [(name, kind) for name in case.images for kind in kinds]
     # A truth without tumour has no largest slice; what was predicted there is then what to look at.
     guide = case.truth if case.truth is not None and case.truth.any() else case.prediction
     indices = tumour_slices(guide, scheme)
     box = brain_box(next(iter(case.images.values())), case.spacing_mm)
     width, depth, height = ((part.stop - part.start) * step for part, step in zip(box, case.spacing_mm, strict=True))
-    rows_mm = [depth, height, height]
+    rows_mm = [depth if plane == "axial" else height for plane in planes]
     rows_inches = sum(rows_mm) * COLUMN_INCHES / max(width, depth)
     figure = Figure(
         figsize=(COLUMN_INCHES * len(columns), rows_inches + 1.2), layout="constrained", facecolor=BLACK, dpi=DPI
     )
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.05, wspace=0, hspace=0)
-    axes = figure.subplots(len(PLANES), len(columns), squeeze=False, height_ratios=rows_mm)
-    for row, plane in zip(axes, PLANES, strict=True):
+    axes = figure.subplots(len(planes), len(columns), squeeze=False, height_ratios=rows_mm)
+    for row, plane in zip(axes, planes, strict=True):
         for axis, (name, kind) in zip(row, columns, strict=True):
             _plot_slice(axis, case, scheme, plane, indices[plane], box, name, kind)
-    for axis, plane in zip(axes[:, 0], PLANES, strict=True):
+    for axis, plane in zip(axes[:, 0], planes, strict=True):
         axis.set_ylabel(plane, color="0.75", fontsize=10)
     for axis, (name, kind) in zip(axes[0], columns, strict=True):
         axis.set_title(f"{name}: {kind}", color=WHITE, fontsize=12)
     # A case's name is data: a dollar sign in it opens no formula.
     figure.suptitle(title, color=WHITE, fontsize=13, parse_math=False)
     _add_legend(figure, scheme, case.truth is not None)
-    _save(figure, target)
+    save_figure(figure, target)
 
 
 def tissue_colours(scheme: Scheme) -> dict[int, str]:
@@ -161,7 +176,7 @@ def _plot_slice(
     name: str,
     kind: str,
 ) -> None:
-    """One panel: the truth as lines, or the prediction as a tint under the outline of the true tumour."""
+    """One panel: the input, the truth as lines, or the prediction as a tint under the outline of the true tumour."""
     volume = case.images[name]
     across = PLANES[plane]
     box = tuple(slice(None) if axis_index == across else part for axis_index, part in enumerate(box))
@@ -182,7 +197,7 @@ def _plot_slice(
         axis.imshow(tint, extent=extent, interpolation="nearest")
         if truth is not None:
             _outline(axis, np.isin(truth, scheme.regions["WT"]), steps_mm, WHITE, 1.0)
-    elif truth is not None:
+    elif kind == "truth" and truth is not None:
         # From the outside in. Edema is outlined with all that it encloses: its inner border is the line of the core.
         for value in sorted(colours, key=lambda value: OUTSIDE_IN.index(colours[value])):
             mask = truth == value
@@ -225,7 +240,7 @@ def _add_legend(figure: Figure, scheme: Scheme, with_truth: bool) -> None:
     legend.get_title().set_color("0.75")
 
 
-def _save(figure: Figure, target: Path) -> None:
+def save_figure(figure: Figure, target: Path) -> None:
     """Render to a PNG, whole or not at all."""
     FigureCanvasAgg(figure)
     with write_aside(target) as aside:

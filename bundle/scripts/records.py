@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,19 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 def optional_json(file: Path, what: str) -> dict[str, Any]:
     """Content of a JSON file, empty where there is none."""
     return read_json(file, what) if file.is_file() else {}
+
+
+def plain_knobs(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The knobs of a merged config that hold a plain value; objects and expressions are left out."""
+    about = config.get("_desc_") or {}
+    return {key: value for key, value in config.items() if (key in about or not about) and _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a config value is a number, a text that is no expression, or a list of such."""
+    if isinstance(value, list):
+        return all(_is_plain(entry) for entry in value)
+    return not isinstance(value, dict) and not str(value).startswith(("$", "@", "%"))
 
 
 def _text(file: Path) -> str:

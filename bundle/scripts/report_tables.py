@@ -10,6 +10,7 @@ import numpy as np
 
 from scripts.labels import REGION_NAMES
 from scripts.metrics import HD95_EMPTY_MM
+from scripts.records import plain_knobs
 from scripts.report_html import number, table
 
 Row = Mapping[str, Any]
@@ -89,11 +90,10 @@ def knob_table(config: Mapping[str, Any]) -> str:
         config: a run's merged config; objects and expressions are left out.
     """
     about = config.get("_desc_") or {}
-    knobs = {key: value for key, value in config.items() if (key in about or not about) and _is_plain(value)}
     # A text is shown as it is, all else as in the config file.
     rows = [
         [key, value if isinstance(value, str) else json.dumps(value), str(about.get(key, ""))]
-        for key, value in knobs.items()
+        for key, value in plain_knobs(config).items()
     ]
     return table(["knob", "value", "meaning"], rows, words=True) if rows else ""
 
@@ -111,10 +111,3 @@ def version_table(versions: Mapping[str, Mapping[str, str]]) -> str:
     rows = [[package, *(found.get(package, "–") for found in stages.values())] for package in packages]
     header = ["package", *stages] if len(stages) > 1 else ["package", "version"]
     return table(header, rows, words=True) if rows else ""
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether a config value is a number, a text that is no expression, or a list of such."""
-    if isinstance(value, list):
-        return all(_is_plain(entry) for entry in value)
-    return not isinstance(value, dict) and not str(value).startswith(("$", "@", "%"))

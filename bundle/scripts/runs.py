@@ -22,6 +22,7 @@ from monai.bundle.utils import ID_REF_KEY
 from monai.utils import set_determinism
 
 from scripts import distributed
+from scripts.credentials import refuse_credentials
 from scripts.errors import InputError, install_excepthook
 from scripts.files import read_json, unwritable, write_aside, write_json
 
@@ -47,10 +48,11 @@ def check(bundle_root: str) -> None:
     """First step of every workflow: show bad input as one sentence, and refuse unknown overrides.
 
     Raises:
-        InputError: an override names nothing, or several processes would do the same work.
+        InputError: an override names nothing or holds a credential, or several processes would do the same work.
     """
     install_excepthook()
     distributed.refuse_rivals()
+    refuse_credentials(merged_config())
     refuse_unknown_items(merged_config(), shipped_items(Path(bundle_root) / "configs"))
 
 
