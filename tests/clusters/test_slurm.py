@@ -1,0 +1,73 @@
+"""The Slurm files of bundle/docs/clusters, submitted to a real Slurm of two nodes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import machines
+import pytest
+import torch
+from slurm import COMMANDS, Slurm, slurm
+
+TINY = {
+    "patch_size": "[32,32,32]",
+    "val_interval": "1",
+    "network_def::channels": "[4,8,16]",
+    "network_def::strides": "[2,2]",
+    "network_def::num_res_units": "1",
+}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    machines.require(*COMMANDS)
+    with slurm(tmp_path_factory.mktemp("slurm")) as running:
+        yield running
+
+
+def knobs(tiny_decathlon: Path, folder: Path, **more: str) -> list[str]:
+    """Overrides for a tiny training whose every output lies in ``folder``."""
+    values = TINY | {"dataset_dir": str(tiny_decathlon), "output_dir": str(folder / "runs")} | more
+    return [word for name, value in values.items() for word in (f"--{name}", value)]
+
+
+def epochs(folder: Path, job: str) -> list[int]:
+    """Epochs in the job's metrics.jsonl."""
+    lines = (folder / "runs" / f"slurm-{job}" / "metrics.jsonl").read_text().splitlines()
+    return [line["epoch"] for line in map(json.loads, lines) if "epoch" in line]
+
+
+def test_two_nodes_train_one_model(cluster: Slurm, tiny_decathlon: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    job = cluster.submit(
+        "docs/clusters/train.sbatch",
+        *knobs(tiny_decathlon, tmp_path, epochs="2", ckpt_dir=str(models)),
+        env={"GLOO_SOCKET_IFNAME": "eth0"},
+    )
+    ended = cluster.wait(job, 150)
+    assert (ended["JobState"], ended["ExitCode"]) == ("COMPLETED", "0:0"), cluster.output(job)
+    assert ended["NodeList"] == "node[1-2]"
+    assert epochs(tmp_path, job) == [1, 2]
+    assert all(torch.isfinite(value).all() for value in torch.load(models / "model.pt", weights_only=True).values())
+
+
+def test_a_job_that_is_told_to_stop_queues_again_and_goes_on(
+    cluster: Slurm, tiny_decathlon: Path, tmp_path: Path
+) -> None:
+    models, last = tmp_path / "models", 40
+    job = cluster.submit(
+        "docs/clusters/train.sbatch",
+        *knobs(tiny_decathlon, tmp_path, epochs=str(last), ckpt_dir=str(models)),
+        env={"GLOO_SOCKET_IFNAME": "eth0"},
+    )
+    state = models / "model_last.pt"
+    machines.wait_for("a state to go on from", state.exists, 150)
+    # What Slurm does by itself before the time is up.
+    cluster.run("scancel", "--batch", "--signal=TERM", job)
+    machines.wait_for("queueing again", lambda: cluster.state(job)["Restarts"] == "1", 90)
+    ended = cluster.wait(job, 240)
+    assert (ended["JobState"], ended["ExitCode"]) == ("COMPLETED", "0:0"), cluster.output(job)
+    # Had the second life begun anew, the first epochs would be there twice.
+    assert epochs(tmp_path, job) == list(range(1, last + 1))
