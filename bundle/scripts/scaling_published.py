@@ -38,7 +38,10 @@ FACTS: dict[str, Fact] = {
     "epoch_1": Fact(31000, "s", PUBLISHED, "1 GPU, ml.p3.2xlarge; it decodes .nii.gz, which the others do not"),
     "workers_1": Fact(4, "processes", PUBLISHED, "notebook, worker processes of the run on 1 GPU"),
     "cpu_ratio": Fact(
-        0.0235, "1", MEASURED, "CPU time of loading a preprocessed crop over decoding and transforming a case, 2-core CPU"
+        0.0235,
+        "1",
+        MEASURED,
+        "CPU time of loading a preprocessed crop over that of decoding a case, 2-core CPU",
     ),
     "workers_8": Fact(8, "a GPU", DERIVED, "ml.p3.16xlarge: 64 virtual CPUs for 8 GPUs, below its 16 worker processes"),
     "batch_size": Fact(32, "crops a GPU", PUBLISHED, "notebook"),
@@ -144,7 +147,8 @@ def inputs_table(facts: Mapping[str, Fact]) -> str:
     """The inputs: name, value, unit, kind and source, a line each."""
     width = max(map(len, facts))
     return "\n".join(
-        f"{name:<{width}}  {fact.value:>9.4g} {fact.unit:<15} {fact.kind:<9}  {fact.source}" for name, fact in facts.items()
+        f"{name:<{width}}  {fact.value:>9.4g} {fact.unit:<15} {fact.kind:<9}  {fact.source}"
+        for name, fact in facts.items()
     )
 
 
@@ -166,7 +170,7 @@ def prediction_table(facts: Mapping[str, Fact]) -> str:
     lines += [
         "",
         f"1 GPU: its epoch is {decode_cpu_s(facts):.2f} CPU s a crop on {facts['workers_1'].value:.0f} workers; it sets "
-        "the model's CPU cost and is not predicted.",
+        "the model's CPU cost.",
         f"1 to 8 GPUs: {published[1] / published[8]:.1f} times faster as published, but no figure of scaling: the "
         "decoding was taken out as well.",
         f"8 to 16 GPUs: efficiency {efficiency:.1%} as published. The whole exchange between the machines is "

@@ -12,6 +12,8 @@ import torch
 from slurm import COMMANDS, Slurm, slurm
 
 TINY = {
+    # A validation case for each of the two processes.
+    "split_ratios": "[0.5,0.25,0.25]",
     "patch_size": "[32,32,32]",
     "val_interval": "1",
     "network_def::channels": "[4,8,16]",
