@@ -1,4 +1,4 @@
-"""Machines made of Linux namespaces: each has its own network, processes, host name and /tmp/ray; files are shared.
+"""Machines made of Linux namespaces: each has its own network, processes and host name; files are shared.
 
 A machine's first process ends with the one that started it and takes all others of that machine with it, so no test
 leaves a daemon.
@@ -19,11 +19,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "bundle"
 HOME = "home"
-# In a machine of its own: names to addresses, its host name, and no sight of another Ray.
+# In a machine of its own: the names of all, and its own.
 ENTER = """
 mount --bind "$1" /etc/hosts
 hostname "$2"
-mkdir -p /tmp/ray
 shift 2
 exec "$@"
 """

@@ -60,6 +60,9 @@ mkfifo -m 600 "$pipe"
 exec 9<> "$pipe"
 rm "$pipe"
 
+# A single quote within single quotes.
+quote="'\\''"
+
 stop() {
     trap '' TERM INT
     kill $(jobs -p) 2> /dev/null || true
@@ -77,8 +80,12 @@ for host in "${hosts[@]}"; do
         --nnodes="${#hosts[@]}" --nproc_per_node="${PROCESSES:-1}" --rdzv_backend=c10d
         --rdzv_endpoint="$master:${MASTER_PORT:-29400}" --rdzv_id="$name" --local_addr="${host#*@}"
         -m monai.bundle run --config_file "$configs" --run_name "$name" --ckpt_dir "models/$name" --resume auto "$@")
-    # ssh joins the words to one line for the shell over there: quoted, they arrive as they are here.
-    "${ssh[@]}" "$host" "$(printf '%q ' "${words[@]}")" <&9 9>&- &
+    # ssh joins the words to one line for the shell over there: in single quotes they arrive as they are here.
+    line=
+    for word in "${words[@]}"; do
+        line+="'${word//\'/"$quote"}' "
+    done
+    "${ssh[@]}" "$host" "$line" <&9 9>&- &
 done
 
 for _ in "${hosts[@]}"; do

@@ -44,7 +44,7 @@ node=(srun --ntasks-per-node=1 --cpus-per-task="$SLURM_CPUS_ON_NODE" --kill-on-b
 
 # A folder of its own: /tmp/ray belongs to whoever used Ray on the node first.
 "${node[@]}" --nodes=1 --nodelist="$head" \
-    ray start --head --node-ip-address="$address" --port="${RAY_ADDRESS##*:}" --temp-dir="/tmp/ray-$SLURM_JOB_ID" \
+    ray start --head --node-ip-address="$address" --port="${RAY_ADDRESS##*:}" --temp-dir="${TMPDIR:-/tmp}/ray-$SLURM_JOB_ID" \
     --include-dashboard=false "${resources[@]}" &
 started=$SECONDS
 until ray health-check --address "$RAY_ADDRESS" > /dev/null 2>&1; do
