@@ -169,8 +169,8 @@ def prediction_table(facts: Mapping[str, Fact]) -> str:
     added = sixteen.step.exchange_s / (published[8] * 8 * facts["batch_size"].value / facts["samples"].value)
     lines += [
         "",
-        f"1 GPU: its epoch is {decode_cpu_s(facts):.2f} CPU s a crop on {facts['workers_1'].value:.0f} workers; it sets "
-        "the model's CPU cost.",
+        f"1 GPU: its epoch is {decode_cpu_s(facts):.2f} CPU s a crop on {facts['workers_1'].value:.0f} workers, which "
+        "is the model's CPU cost.",
         f"1 to 8 GPUs: {published[1] / published[8]:.1f} times faster as published, but no figure of scaling: the "
         "decoding was taken out as well.",
         f"8 to 16 GPUs: efficiency {efficiency:.1%} as published. The whole exchange between the machines is "

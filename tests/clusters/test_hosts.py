@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -84,18 +84,19 @@ def test_two_hosts_train_one_model(two: Machines, tiny_decathlon: Path, tmp_path
 
 @pytest.mark.parametrize("fault", ["killed", "cut off"])
 def test_a_host_that_is_lost_ends_the_other(two: Machines, tiny_decathlon: Path, tmp_path: Path, fault: str) -> None:
+    two.give_up_soon()
     both = dict(zip(("east", "west"), start_both(two, tiny_decathlon, tmp_path, ENDLESS), strict=True))
     with machines.running(both["east"]), machines.running(both["west"]):
         states = [tmp_path / name / "model_last.pt" for name in both]
         machines.wait_for("training", lambda: any(state.exists() for state in states), 150)
         lost, left = ("west", "east")
-        began = time.monotonic()
         both[lost].kill() if fault == "killed" else two.cut(lost)
         machines.wait_for(f"end of {left}", lambda: both[left].poll() is not None, 60)
-        assert time.monotonic() - began < 60
-        assert both[left].returncode != 0
         log = (tmp_path / f"{left}.log").read_text()
-        assert "Connection closed by peer" in log or "RendezvousConnectionError" in log or "Timed out" in log, log
+        assert both[left].returncode != 0
+        # gloo's words for the connection that broke, in the traceback of the process that was left.
+        assert re.search(r"closed by peer|reset by peer|timed out|No route to host", log, re.IGNORECASE), log
+        assert "ChildFailedError" in log
 
 
 SSHD = """
