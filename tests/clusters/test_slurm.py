@@ -42,12 +42,13 @@ def epochs(folder: Path, job: str) -> list[int]:
     return [line["epoch"] for line in map(json.loads, lines) if "epoch" in line]
 
 
-def test_two_nodes_train_one_model(cluster: Slurm, tiny_decathlon: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", ["torchrun", "srun"])
+def test_two_nodes_train_one_model(cluster: Slurm, tiny_decathlon: Path, tmp_path: Path, launcher: str) -> None:
     models = tmp_path / "models"
     job = cluster.submit(
         "docs/clusters/train.sbatch",
         *knobs(tiny_decathlon, tmp_path, epochs="2", ckpt_dir=str(models)),
-        env={"GLOO_SOCKET_IFNAME": "eth0"},
+        env={"GLOO_SOCKET_IFNAME": "eth0", "LAUNCHER": launcher},
     )
     ended = cluster.wait(job, 150)
     assert (ended["JobState"], ended["ExitCode"]) == ("COMPLETED", "0:0"), cluster.output(job)
