@@ -22,7 +22,7 @@ else:
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = ROOT / "bundle"
-LOCKS = {"bundle.txt": (), "test.txt": ("dev", "track", "tune"), "bench.txt": ("bench",)}
+LOCKS = {"bundle.txt": (), "test.txt": ("dev", "track", "tune"), "bench.txt": ("bench", "tune")}
 EXTRAS = {"labs", "launch", "tune", "track", "bench", "dev"}
 # The packages of an import name, where the two differ.
 DISTRIBUTIONS = {"ignite": "pytorch-ignite"}

@@ -47,6 +47,9 @@ def arguments(command: str) -> list[str]:
     program, *rest = shlex.split(command)
     launcher = ["-m", "torch.distributed.run", "--standalone"] if program == "torchrun" else []
     found = [sys.executable, *launcher, *rest]
+    if "scripts.tune" in command:
+        knobs = ["patch_size=[32,32,32]", *(f"{k[2:]}={v}" for k, v in zip(*[iter(DEFAULT_NETWORK)] * 2, strict=True))]
+        found += ["--num_samples", "1", "--epochs", "1", *(word for knob in knobs for word in ("--override", knob))]
     if "configs/train.json" in command and "evaluate.json" not in command:
         found += SMALLER["configs/train.json"] + ([] if "network/" in command else DEFAULT_NETWORK)
         found += [] if "--dataset_dir" in command else ["--dataset_dir", "DIR"]
