@@ -26,6 +26,7 @@ LOCKS = {"bundle.txt": (), "test.txt": ("dev", "track", "tune"), "bench.txt": ("
 EXTRAS = {"labs", "launch", "tune", "track", "bench", "dev"}
 # The packages of an import name, where the two differ.
 DISTRIBUTIONS = {"ignite": "pytorch-ignite"}
+EXTRA_OF = {"tracker_mlflow.py": "track", "tracker_wandb.py": "track", "tune_ray.py": "tune"}
 
 
 def project() -> dict:
@@ -154,10 +155,15 @@ def imported(file: Path) -> set[str]:
 
 
 def test_bundle_imports_only_what_its_requirements_bring() -> None:
-    brought = set(requirements(project()["dependencies"]))
+    """An extra's packages are imported in that extra's modules alone."""
+    description = project()
     files = sorted((BUNDLE / "scripts").rglob("*.py"))
-    assert files
+    assert {*EXTRA_OF} < {file.name for file in files}
     for file in files:
+        wanted = list(description["dependencies"])
+        if file.name in EXTRA_OF:
+            wanted += description["optional-dependencies"][EXTRA_OF[file.name]]
+        brought = set(requirements(wanted))
         foreign = imported(file) - set(sys.stdlib_module_names) - {"scripts"}
         unknown = {name for name in foreign if canonicalize_name(DISTRIBUTIONS.get(name, name)) not in brought}
         assert not unknown, f"{file.name} imports {sorted(unknown)}"
