@@ -1,5 +1,5 @@
-"""Claim: on two processes FSDP holds a quarter less weights, gradients and optimiser state than DDP in each process; of
-what a training step takes in all, that is little for a UNet and much for a network of 60 M parameters.
+"""Claim: on two processes FSDP holds a quarter less weights, gradients and optimiser state than DDP in each process,
+which is little of what a training step takes in all, also for a network of 60 M parameters.
 
     python benchmarks/memory.py [--patch_size N] [--json FILE]
 
