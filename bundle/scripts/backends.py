@@ -53,7 +53,9 @@ def choose(backend: str, launch: Launch, env: Mapping[str, str] = os.environ) ->
 
 def _automatic(launch: Launch, env: Mapping[str, str]) -> tuple[str, str]:
     instance = instance_type(env)
-    fallback, reason = (NCCL, "there are GPUs") if torch.cuda.is_available() else (GLOO, "there is no GPU")
+    fallback, reason = GLOO, "there is no GPU"
+    if torch.cuda.is_available():
+        fallback, reason = (NCCL, "there are GPUs") if dist.is_nccl_available() else (GLOO, "this PyTorch has no nccl")
     if not instance:
         return fallback, reason
     if instance not in SMDDP_INSTANCES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from scripts.labels import get_scheme, regions_to_labels
 from scripts.metrics import region_dice
 from scripts.slices import BACKGROUNDS, CaseVolumes
 from scripts.step import plain
+
+logger = logging.getLogger(__name__)
 
 FOLDER = "images"
 
@@ -74,7 +77,11 @@ class CasePicture:
         """Draw the first case of a validation whose epoch is due."""
         if engine.state.iteration == 1 and self.is_due(engine.state.epoch):
             name = engine.state.batch[0].get("case", "first case")
-            self.draw(engine.state.output[0], str(name), engine.state.epoch)
+            try:
+                self.draw(engine.state.output[0], str(name), engine.state.epoch)
+            except Exception as error:
+                # A picture is not worth a training.
+                logger.warning("no picture of %s after epoch %d: %r", name, engine.state.epoch, error)
 
     def is_due(self, epoch: int) -> bool:
         """Whether a multiple of the interval lies after the validation before this one, or it is the last."""

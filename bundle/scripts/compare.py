@@ -83,7 +83,8 @@ class Run:
         """The knobs of the recipe and the classes of network, loss and optimiser, as text."""
         knobs = {name: value for name, value in plain_knobs(self.config).items() if name not in PLACES}
         for name in OBJECTS:
-            target = self.config.get(name, {}).get("_target_")
+            entry = self.config.get(name)
+            target = entry.get("_target_") if isinstance(entry, Mapping) else None
             if target is not None:
                 knobs[name] = target.rsplit(".", 1)[-1]
         return {name: value if isinstance(value, str) else json.dumps(value) for name, value in knobs.items()}

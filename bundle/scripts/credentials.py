@@ -13,7 +13,7 @@ from scripts.errors import InputError
 NAME = re.compile(r"(^|_)(password|passwd|secret|token|credential)$|(api|access|secret|private|auth)_?key(_id)?$", re.I)
 # Values that give themselves away: a W&B key (40 hexadecimal digits, or its prefix), an AWS key id.
 VALUE = re.compile(r"(local-)?[0-9a-f]{40}|wandb_v\d_\S+|(AKIA|ASIA)[0-9A-Z]{16}")
-ADDRESS = re.compile(r"(?P<scheme>\w+://[^\s/:@]*):(?P<password>[^\s/@]+)@")
+ADDRESS = re.compile(r"(?P<scheme>\w+://)[^\s/@]+@|(?P<name>[?&](password|token|secret|api_?key)=)[^&\s]+", re.I)
 STRUCK = "***"
 # Shorter values of such variables are words like "true", not credentials.
 MIN_LENGTH = 8
@@ -42,7 +42,7 @@ def strike_out(text: str) -> str:
     for name, value in os.environ.items():
         if len(value) >= MIN_LENGTH and NAME.search(name):
             text = text.replace(value, STRUCK)
-    return ADDRESS.sub(rf"\g<scheme>:{STRUCK}@", text)
+    return ADDRESS.sub(lambda found: f"{found['scheme']}{STRUCK}@" if found["scheme"] else found["name"] + STRUCK, text)
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

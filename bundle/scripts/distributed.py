@@ -15,10 +15,11 @@ import torch
 import torch.distributed as dist
 from ignite.distributed.comp_models.base import _SerialModel
 from ignite.distributed.comp_models.native import _NativeDistModel
+from ignite.engine import Engine, Events
 from monai.data import DistributedSampler
 
 from scripts import backends
-from scripts.errors import InputError
+from scripts.errors import InputError, install_excepthook
 from scripts.launchers import Launch, find_launch
 from scripts.step import place
 
@@ -43,6 +44,8 @@ def start(backend: str) -> int:
     Raises:
         InputError: the backend cannot be used, or no launcher has started this process.
     """
+    # The first of the bundle to speak to the user.
+    install_excepthook()
     if backend == "none" or dist.is_initialized():
         return rank()
     found = find_launch()
@@ -180,6 +183,31 @@ def wrap(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
     return torch.nn.parallel.DistributedDataParallel(
         place(network, device), device_ids=[device.index] if device.type == "cuda" else None
     )
+
+
+class SameBuffers:
+    """Trainer handler: before each validation every process takes rank 0's buffers, such as batch norm's statistics.
+
+    Each process's own statistics come from its own batches; rank 0's are what is saved, so all validate with them.
+
+    Args:
+        network: the network that is trained, wrapped or not.
+        average: the network that is validated.
+    """
+
+    def __init__(self, network: torch.nn.Module, average: torch.nn.Module) -> None:
+        self.networks = (network, average)
+
+    def attach(self, engine: Engine) -> None:
+        """Register after the last step of each epoch."""
+        last = Events.ITERATION_COMPLETED(event_filter=lambda engine, step: step % engine.state.epoch_length == 0)
+        engine.add_event_handler(last, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Broadcast."""
+        for network in self.networks:
+            for buffer in network.buffers():
+                dist.broadcast(buffer, src=0)
 
 
 def sampler(dataset: Sized, part: str, shuffle: bool) -> DistributedSampler:

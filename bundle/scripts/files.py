@@ -14,6 +14,7 @@ from typing import Any
 from scripts.errors import InputError
 
 CACHE_VARIABLE = "BRATS_CACHE_DIR"
+ASIDE = ".part-"
 
 
 @contextmanager
@@ -28,7 +29,7 @@ def write_aside(target: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".part-", suffix="-" + target.name, dir=target.parent)
+        handle, name = tempfile.mkstemp(prefix=ASIDE, suffix="-" + target.name, dir=target.parent)
         os.close(handle)
     except OSError as error:
         raise unwritable(target, error) from error
@@ -43,6 +44,12 @@ def write_aside(target: str | os.PathLike[str]) -> Iterator[Path]:
             raise
         raise unwritable(target, error) from error
     finally:
+        aside.unlink(missing_ok=True)
+
+
+def remove_asides(folder: str | os.PathLike[str]) -> None:
+    """Remove what processes that were killed while they wrote have left in ``folder``; nothing else may write there."""
+    for aside in Path(folder).glob(f"{ASIDE}*"):
         aside.unlink(missing_ok=True)
 
 

@@ -118,7 +118,7 @@ def gathered(network: nn.Module) -> Iterator[None]:
 
 
 class GatherWeights:
-    """Trainer handler: fills the whole network after an epoch's last step, before anything that ends the epoch.
+    """Trainer handler: fills the whole network at the start, and after an epoch's last step, before its validation.
 
     Args:
         network: the sharded network that is trained.
@@ -130,9 +130,10 @@ class GatherWeights:
         self.whole = whole
 
     def attach(self, engine: Engine) -> None:
-        """Register after the last step of each epoch."""
+        """Register at the start, where a state may have been taken up, and after the last step of each epoch."""
         if not isinstance(self.whole, AveragedModel):
             last = Events.ITERATION_COMPLETED(event_filter=lambda engine, step: step % engine.state.epoch_length == 0)
+            engine.add_event_handler(Events.STARTED, self)
             engine.add_event_handler(last, self)
 
     @torch.no_grad()

@@ -15,17 +15,20 @@ from scripts.state import TrainingState
 
 logger = logging.getLogger(__name__)
 
+# Once taken up they would lie in memory for the whole training.
+TENSORS = ("model", "average", "optimizer")
+
 
 class Resume:
     """Trainer handler: takes up the state before the first epoch, and its place within an epoch.
 
     Args:
         training_state: what takes it up.
-        state: what :func:`scripts.resume.state_to_resume` found.
+        state: what :func:`scripts.resume.state_to_resume` found; its tensors are let go of.
         loader: the training's loader; batches that were trained on before the stop are passed over.
     """
 
-    def __init__(self, training_state: TrainingState, state: Mapping[str, Any], loader: Any) -> None:
+    def __init__(self, training_state: TrainingState, state: dict[str, Any], loader: Any) -> None:
         self.training_state = training_state
         self.state = state
         self.loader = loader
@@ -45,6 +48,8 @@ class Resume:
         """Load."""
         epoch = self.state["epoch"]
         self.training_state.put_back(engine, self.state)
+        for part in TENSORS:
+            self.state.pop(part, None)
         self.training_state.validator.state.best_metric, self.training_state.validator.state.best_metric_epoch = best(
             self.state, self.training_state.ckpt_dir
         )
@@ -58,7 +63,8 @@ class Resume:
             )  # fmt: skip
         else:
             self.within = within
-            engine.state.iteration += within.get("steps", 0)
+            # A whole epoch's steps would end the last one before its validation; the last step is counted later.
+            engine.state.iteration += min(within.get("steps", 0), engine.state.epoch_length - 1)
         if epoch >= engine.state.max_epochs:
             logger.info("all %d epochs were trained before; give more epochs, or train anew with resume none", epoch)
         else:
@@ -85,6 +91,7 @@ class Resume:
         if distributed.rank() == 0:
             loss.accumulator, loss.num_examples = self.within["loss"][0].to(engine.state.device), self.within["loss"][1]
         if self.within["steps"] == engine.state.epoch_length:
+            engine.state.iteration += 1
             engine.terminate_epoch()
         self.within = {}
 

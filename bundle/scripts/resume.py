@@ -14,7 +14,7 @@ from typing import Any
 
 from scripts import distributed, runs
 from scripts.errors import InputError
-from scripts.files import write_aside
+from scripts.files import remove_asides, write_aside
 from scripts.state import plain_values, read_state, split_names
 
 logger = logging.getLogger(__name__)
@@ -70,12 +70,13 @@ def run_dir(output_dir: str, run_name: str | int | None, state: Mapping[str, Any
     return str(own if own.is_dir() else Path(output_dir).resolve() / own.name)
 
 
-def prepare(state: Mapping[str, Any], run_dir: str, datalist: Mapping[str, Any], resume: str) -> None:
+def prepare(state: Mapping[str, Any], run_dir: str, ckpt_dir: str, datalist: Mapping[str, Any], resume: str) -> None:
     """Before a run folder is opened: check that the state is this training's, and bring its metrics back to it.
 
     Args:
         state: what :func:`state_to_resume` found.
         run_dir: the run's folder.
+        ckpt_dir: folder of the states.
         datalist: the split.
         resume: the knob; with ``none`` nothing is done.
 
@@ -86,8 +87,14 @@ def prepare(state: Mapping[str, Any], run_dir: str, datalist: Mapping[str, Any],
         return
     if state:
         refuse_other_training(state, runs.merged_config(), datalist)
+    if not state and (Path(run_dir) / "report.html").exists():
+        raise InputError(
+            f"{run_dir}: already holds a training that was completed, but ckpt_dir has no state of it; choose another "
+            "run_name, or the ckpt_dir that belongs to it."
+        )
     if distributed.rank() == 0:
         keep_epochs(Path(run_dir) / runs.METRICS_FILE, state.get("epoch", 0))
+        remove_asides(ckpt_dir)
 
 
 def refuse_other_training(state: Mapping[str, Any], config: Mapping[str, Any], datalist: Mapping[str, Any]) -> None:

@@ -129,7 +129,7 @@ class TrainingState:
         except (RuntimeError, ValueError, KeyError) as error:
             raise InputError(
                 f"{self.ckpt_dir / LAST_FILE}: is the state of another network or optimiser "
-                f"({str(error).splitlines()[0]}); give the config that it was trained with, or train anew with resume "
+                f"({first_line(error)}); give the config that it was trained with, or train anew with resume "
                 "none."
             ) from error
         if state["scaler"] and trainer.gradient_scaler.is_enabled():
@@ -148,15 +148,27 @@ class TrainingState:
         load_full_state(self.optimizer, state["optimizer"])
         for group, configured in zip(self.optimizer.param_groups, groups, strict=True):
             group.update({key: value for key, value in configured.items() if key != "lr"})
-        if not isinstance(self.lr_scheduler, torch.optim.lr_scheduler.LambdaLR):
-            self.lr_scheduler.load_state_dict(state["lr_scheduler"])
-            return
-        base_rates = self.lr_scheduler.base_lrs
-        self.lr_scheduler.load_state_dict(state["lr_scheduler"])
-        self.lr_scheduler.base_lrs = base_rates
-        factors = [factor(self.lr_scheduler.last_epoch) for factor in self.lr_scheduler.lr_lambdas]
-        for group, rate, factor in zip(self.optimizer.param_groups, base_rates, factors, strict=True):
-            group["lr"] = rate * factor
+        self._put_back_schedule(state["lr_scheduler"])
+
+    def _put_back_schedule(self, state: Mapping[str, Any]) -> None:
+        """The schedule's place, with the config's rates: a schedule's own state would bring back the old ones."""
+        scheduler, groups = self.lr_scheduler, self.optimizer.param_groups
+        if isinstance(scheduler, torch.optim.lr_scheduler.LambdaLR):
+            scheduler.last_epoch, scheduler._step_count = state["last_epoch"], state["_step_count"]
+            factors = [factor(scheduler.last_epoch) for factor in scheduler.lr_lambdas]
+            rates = [base * factor for base, factor in zip(scheduler.base_lrs, factors, strict=True)]
+        else:
+            # Others compute a rate from the one before; they go on from the old one, in proportion to the new peak.
+            bases = getattr(scheduler, "base_lrs", [])
+            scheduler.load_state_dict(dict(state))
+            factors = [new / old for new, old in zip(bases, getattr(scheduler, "base_lrs", []), strict=True)]
+            if not factors:
+                return
+            scheduler.base_lrs = bases
+            rates = [group["lr"] * factor for group, factor in zip(groups, factors, strict=True)]
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate
+        scheduler._last_lr = rates
 
 
 class LastState:
@@ -191,7 +203,7 @@ def read_state(ckpt_dir: str | os.PathLike[str]) -> dict[str, Any] | None:
         try:
             return _read(file)
         except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
-            logger.warning("%s: is damaged (%s); the state before it is tried", file, str(error).splitlines()[0])
+            logger.warning("%s: is damaged (%s); the state before it is tried", file, first_line(error))
     if not files:
         return None
     raise InputError(
@@ -224,3 +236,8 @@ def plain_values(config: Any) -> Any:
     if isinstance(config, (list, tuple)):
         return [plain_values(value) for value in config]
     return config if config is None or isinstance(config, (bool, int, float, str)) else str(config)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in short; its kind where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

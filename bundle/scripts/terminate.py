@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from typing import Any
@@ -41,8 +42,10 @@ class SaveOnTerminate:
         self.training_state = training_state
         self.patience_s = patience_s
         self.told = False
+        self._completed = threading.Event()
         self._before: Any = None
-        self._timer: threading.Timer | None = None
+        self._wakeup = -1
+        self._sockets: tuple[socket.socket, ...] = ()
         self._trainer: Engine | None = None
 
     def attach(self, engine: Engine) -> None:
@@ -60,12 +63,20 @@ class SaveOnTerminate:
     def listen(self, engine: Engine) -> None:
         """Take over SIGTERM."""
         self._before = signal.signal(signal.SIGTERM, self._tell)
+        # Python runs the handler once the main thread comes back from a step; these bytes come through at once.
+        reader, writer = self._sockets = socket.socketpair()
+        writer.setblocking(False)
+        self._wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        threading.Thread(target=self._give_up_in_time, args=(reader,), daemon=True).start()
 
     def leave(self, engine: Engine) -> None:
         """Give SIGTERM back."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._completed.set()
+        # A notebook has one of its own.
+        signal.set_wakeup_fd(self._wakeup)
         signal.signal(signal.SIGTERM, self._before)
+        for end in self._sockets:
+            end.close()
 
     def stop_after_step(self, engine: Engine) -> None:
         """Save and exit, if told to; gradients that are still accumulated are not part of a state."""
@@ -84,17 +95,26 @@ class SaveOnTerminate:
         Raises:
             BaseException: the error.
         """
-        self.leave(engine)
-        if self.told and not isinstance(error, SystemExit):
+        if not self.told:
+            self.leave(engine)
+        elif not isinstance(error, SystemExit):
             logger.info("stopped by SIGTERM while the other processes were leaving")
             sys.exit(EXIT_CODE)
+        # Told to stop, the time keeps running: what closes after this may wait for a server.
         raise error
 
     def _tell(self, signum: int, frame: Any) -> None:
         self.told = True
-        self._timer = threading.Timer(self.patience_s, _exit_now)
-        self._timer.daemon = True
-        self._timer.start()
+
+    def _give_up_in_time(self, reader: socket.socket) -> None:
+        """In a thread: end the process some time after SIGTERM, if nothing else does."""
+        try:
+            while signal.SIGTERM not in reader.recv(16):
+                continue
+        except OSError:
+            return
+        if not self._completed.wait(self.patience_s):
+            _exit_now()
 
     def _save_and_exit(self) -> None:
         if distributed.rank() > 0:

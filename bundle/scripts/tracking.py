@@ -148,8 +148,10 @@ class Outlet:
         knobs = plain_knobs(read_json(self.folder / "config.json", "config"))
         run_id = self.tracker.open(self.folder, knobs, noted.get("run_id"))
         # Without metrics this is a new training; another run than the noted one has had nothing yet.
-        continues = run_id == noted.get("run_id") and (self.folder / METRICS_FILE).exists()
-        self.sent = int(noted.get("epoch", 0)) if continues else 0
+        metrics = self.folder / METRICS_FILE
+        recorded = [record["epoch"] for record in read_metrics(metrics)] if metrics.exists() else []
+        # Epochs that are trained again are sent again.
+        self.sent = min(int(noted.get("epoch", 0)), max(recorded, default=0)) if run_id == noted.get("run_id") else 0
         self.is_open = True
         self.note(run_id=run_id, epoch=self.sent)
         self.tracker.keep(existing([self.folder / name for name in AT_START]))

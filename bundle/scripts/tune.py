@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scripts.credentials import refuse_credentials
 from scripts.errors import InputError, one_sentence
 from scripts.files import read_json, write_json
 from scripts.tune_config import PARALLEL, TRAIN, as_override, merged, prepare, refuse_unknown, trial_overrides
@@ -64,6 +65,8 @@ def run_search(options: argparse.Namespace, show: Callable[[str], None]) -> list
     ray = require_ray()
     config = merged(root, search.configs, search.overrides)
     refuse_unknown(config, search.space)
+    refuse_credentials(config.get())
+    refuse_credentials(search.space)
     claim(out, search, options)
     datalist = prepare(config, out, options.dataset_dir)
     with ray.cluster(options.address, options.num_cpus, root):
@@ -180,7 +183,8 @@ def training_command(best: Path, options: argparse.Namespace) -> str:
     """The command line, typed in the bundle, of a training like the search's trials."""
     workers = options.workers_per_trial
     start = "python" if workers == 1 else f"torchrun --standalone --nproc_per_node={workers}"
-    files = [TRAIN, *([PARALLEL] if workers > 1 else []), best.as_posix()]
+    # The best trial may bring a loader of its own, to which the overlay adds the samplers.
+    files = [TRAIN, best.as_posix(), *([PARALLEL] if workers > 1 else [])]
     data = f" --dataset_dir {shlex.quote(options.dataset_dir)}" if options.dataset_dir else ""
     return f'{start} -m monai.bundle run --config_file "{files}"{data}'
 

@@ -23,6 +23,8 @@ FINISHED, STOPPED, FAILED, UNFINISHED = "finished", "stopped", "failed", "unfini
 INTERRUPTED = "was interrupted; the same command goes on with it."
 # Of a training that saved its state on SIGTERM, and of one that had not come so far: its machine was wanted back.
 TERMINATED = (128 + signal.SIGTERM, -signal.SIGTERM)
+# torchrun, which exits with 1 then.
+TORCHRUN_TERMINATED = re.compile(rf"SignalException: Process \d+ got signal: {int(signal.SIGTERM)}\b")
 POLL_S = 0.2
 # Longer than the processes take to end themselves.
 STOP_S = 40.0
@@ -160,11 +162,12 @@ class Trial:
         if self.process is None:
             state = read_json(self.folder / STATE_FILE, "state of the trial")
             return state["reason"]
-        if self.process.returncode in TERMINATED:
+        log = (self.folder / LOG_FILE).read_text("utf-8", "replace") if self.process.returncode else ""
+        if self.process.returncode in TERMINATED or TORCHRUN_TERMINATED.search(log):
             return INTERRUPTED
         reason = ""
         if self.process.returncode:
-            reason = failure_reason((self.folder / LOG_FILE).read_text("utf-8", "replace"), self.process.returncode)
+            reason = failure_reason(log, self.process.returncode)
         elif not last:
             reason = f"metric '{self.plan.metric}' was recorded in no epoch; check metric and val_interval."
         write_state(self.folder, FAILED if reason else FINISHED, time.monotonic() - self.started, reason)

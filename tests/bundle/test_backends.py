@@ -31,7 +31,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_without_smddp_it_is_nccl_or_gloo(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose("auto", TORCHRUN, {})[0] == ("nccl" if torch.cuda.is_available() else "gloo")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert choose("auto", TORCHRUN, {}) == ("nccl", "there are GPUs")
+    for nccl, chosen in ((True, ("nccl", "there are GPUs")), (False, ("gloo", "this PyTorch has no nccl"))):
+        monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda nccl=nccl: nccl)
+        assert choose("auto", TORCHRUN, {}) == chosen
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose("auto", TORCHRUN, {}) == ("gloo", "there is no GPU")
     assert choose("gloo", TORCHRUN, {}) == ("gloo", "asked for")

@@ -282,3 +282,10 @@ def test_label_volume_is_readable_by_others(trained: Path, data: Path, tmp_path:
     assert labels.shape == source.shape[:3] and np.array_equal(labels.affine, source.affine)
     assert labels.get_data_dtype() == np.uint8 and set(np.unique(np.asarray(labels.dataobj))) <= {0, 1, 2, 3}
     assert json.loads((trained / "models" / "model.json").read_text())["label_scheme"] == "msd"
+
+
+def test_several_processes_without_a_launcher_are_one_sentence(bundle: Path) -> None:
+    overlay = "['configs/train.json','configs/multi_gpu_train.json']"
+    done = monai_bundle("run", "--config_file", overlay, cwd=bundle, code=1)
+    assert done.stderr.splitlines()[-1].startswith("error: multi_gpu_train.json needs one process per device")
+    assert "Traceback" not in done.stderr

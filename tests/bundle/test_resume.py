@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
+import math
 import os
 import random
 import re
@@ -11,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -29,6 +32,7 @@ from workflow import BUNDLE, TINY, run
 EPOCHS = 6
 KILLS = 10
 STEPS = 6
+LONG_WARMUP = 2
 # Six training cases: six steps an epoch, of a network with dropout, so that every generator matters.
 LONG = TINY | {
     "epochs": EPOCHS,
@@ -117,6 +121,7 @@ def test_ten_kills_in_a_row_lose_nothing(data: Path, whole: Path, tmp_path: Path
     assert "continuing after epoch" in finish(start(tmp_path, data), tmp_path)
     assert [line["epoch"] for line in metrics(tmp_path)] == list(range(1, EPOCHS + 1))
     assert_same_training(tmp_path, whole)
+    assert not list((tmp_path / "models").glob(".part-*"))
 
 
 class SignalAt:
@@ -138,21 +143,55 @@ class SignalAt:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-@pytest.mark.parametrize("engine, iteration, epoch, steps", [("train", STEPS + 3, 1, 3), ("validate", 3, 3, STEPS)])
+@pytest.mark.parametrize(
+    "engine, iteration, epoch, steps",
+    [
+        ("train", STEPS + 3, 1, 3),
+        ("validate", 3, 3, STEPS),
+        ("train", EPOCHS * STEPS, EPOCHS - 1, STEPS),
+        ("validate", 6, EPOCHS - 1, STEPS),
+    ],
+)
 def test_sigterm_in_a_step_and_in_a_validation(
     data: Path, whole: Path, tmp_path: Path, engine: str, iteration: int, epoch: int, steps: int
 ) -> None:
-    """In the third step of the second epoch, and in the first case of the second validation, which is epoch 4's."""
-    torch.set_num_threads(1)
+    """In the second epoch's third step, the validation of epoch 4, and the last step and validation of all."""
     handler = {"_target_": "test_resume.SignalAt", "iteration": iteration}
     (tmp_path / "signal.json").write_text(json.dumps({f"+{engine}::handlers": [handler]}))
-    with pytest.raises(SystemExit) as stop:
-        run(tmp_path, "train.json", str(tmp_path / "signal.json"), dataset_dir=str(data), **LONG)
-    assert stop.value.code == 143
+    finish(start(tmp_path, data, str(tmp_path / "signal.json")), tmp_path, code=143)
     state = read_state(tmp_path / "models")
     assert (state["epoch"], state["within"]["steps"]) == (epoch, steps)
     finish(start(tmp_path, data), tmp_path)
     assert_same_training(tmp_path, whole)
+
+
+def run_into_a_long_step(folder: Path, data: Path) -> None:
+    """Training whose second step is told to stop, and does not come back from its C++ code within the patience."""
+    torch.set_num_threads(1)
+    shipped = json.loads((BUNDLE / "configs" / "train.json").read_text())["train"]["handlers"]
+    place = [handler["_target_"] for handler in shipped].index("scripts.terminate.SaveOnTerminate")
+    (folder / "long.json").write_text(json.dumps({"+train::handlers": [{"_target_": "test_resume.LongStep"}]}))
+    patience = {f"train::handlers::{place}::patience_s": 1.0}
+    run(folder, "train.json", str(folder / "long.json"), dataset_dir=str(data), **(LONG | patience))
+
+
+class LongStep:
+    """Handler: in the second step, SIGTERM and then half a minute in one call of C code."""
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.ITERATION_STARTED(once=2), self)
+
+    def __call__(self, engine: Engine) -> None:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        ctypes.CDLL(None).sleep(30)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs the C library's sleep")
+def test_a_step_that_does_not_end_is_given_up(data: Path, tmp_path: Path) -> None:
+    began = time.monotonic()
+    jobs = processes.start(run_into_a_long_step, 1, tmp_path, data)
+    assert processes.wait(jobs) == [143]
+    assert time.monotonic() - began < 28
 
 
 def test_sigterm_on_the_command_line_and_the_store(data: Path, tmp_path: Path) -> None:
@@ -268,7 +307,10 @@ def test_complete_training_is_left_alone_and_more_epochs_go_on(
     assert "changed since the state was saved: learning_rate is 0.001 and was 0.002" in caplog.text
     lines = metrics(stopped)
     assert [line["epoch"] for line in lines] == list(range(1, EPOCHS + 3))
-    assert 0 < lines[-1]["learning_rate"] < 0.001
+    schedule = [factor for factor in cosine(EPOCHS + 2)]
+    rates = [line["learning_rate"] for line in lines]
+    assert rates[EPOCHS:] == pytest.approx([0.001 * factor for factor in schedule[EPOCHS:]])
+    assert rates[:EPOCHS] == [line["learning_rate"] for line in metrics(whole)]
     assert len((stopped / "runs" / "run" / "command.txt").read_text().splitlines()) == 3
 
 
@@ -288,6 +330,22 @@ def test_another_training_is_refused_in_one_sentence(
 ) -> None:
     assert re.search(message, refused(stopped, data, **overrides))
     assert_same_training(stopped, whole)
+
+
+def cosine(epochs: int, warmup: int = LONG_WARMUP) -> list[float]:
+    """Factor of each epoch's rate: linear from 0.1 over the warm-up, then half a cosine (MONAI's schedule)."""
+    rise = [0.1 + 0.9 * epoch / warmup for epoch in range(warmup)]
+    return rise + [
+        0.5 * (1 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup))) for epoch in range(warmup, epochs)
+    ]
+
+
+def test_new_rate_counts_for_a_schedule_that_steps_from_rate_to_rate(data: Path, tmp_path: Path) -> None:
+    schedule = {"lr_scheduler": {"_target_": "torch.optim.lr_scheduler.ExponentialLR", "optimizer": "@optimizer",
+                                 "gamma": 0.5}}  # fmt: skip
+    resumed(tmp_path, data, epochs=2, learning_rate=0.004, **schedule)
+    resumed(tmp_path, data, epochs=4, learning_rate=0.002, **schedule)
+    assert [line["learning_rate"] for line in metrics(tmp_path)] == pytest.approx([0.004, 0.002, 0.0005, 0.00025])
 
 
 def test_auto_begins_where_there_is_nothing(data: Path, tmp_path: Path) -> None:

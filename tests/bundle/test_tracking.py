@@ -366,6 +366,8 @@ def test_two_processes_are_one_run(data: Path, store: Path) -> None:
     [
         ({"tracking_uri": "https://me:pa55word@mlflow.example.org"}, "pa55word"),
         ({"tracking_uri": "postgresql://me:pa55word@db/mlflow"}, "pa55word"),
+        ({"tracking_uri": "https://pa55word@mlflow.example.org"}, "pa55word"),
+        ({"tracking_uri": "postgresql://db/mlflow?user=me&password=pa55word"}, "pa55word"),
         ({"wandb_project": "0123456789abcdef0123456789abcdef01234567"}, "0123456789abcdef"),
         ({"api_key": "hunter2"}, "hunter2"),
         ({"trackers": [{"_target_": "scripts.tracker_wandb.WandB", "api_key": "hunter2"}]}, "hunter2"),
@@ -391,7 +393,8 @@ def test_no_shipped_config_looks_like_a_credential(tmp_path: Path, data: Path) -
 def test_credentials_are_struck_out_of_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "correct horse")
     text = strike_out(f"GET https://me:pa55word@host/api failed with {KEY} and correct horse")
-    assert text == "GET https://me:***@host/api failed with *** and ***"
+    assert text == "GET https://***@host/api failed with *** and ***"
+    assert strike_out("at db/x?password=pa55word&a=b") == "at db/x?password=***&a=b"
 
 
 def test_unknown_wandb_mode_is_refused() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from monai.bundle import ConfigParser
 from scripts import tune
 from scripts.errors import InputError
 from scripts.tune_config import as_override, merged, prepare, refuse_unknown
@@ -310,3 +311,24 @@ def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     ]
     assert tune.main(arguments) == 1
     assert 'pip install "ray[tune,train]"' in capsys.readouterr().err
+
+
+def test_best_trial_of_several_processes_keeps_its_samplers(tmp_path: Path) -> None:
+    """The best trial may bring the store's loader, which deals nothing out by itself."""
+    best = tmp_path / "best.json"
+    best.write_text((BUNDLE / "configs" / "data" / "store.json").read_text())
+    command = tune.training_command(best, Namespace(workers_per_trial=2, dataset_dir=None))
+    files = json.loads(command.split('"')[1].replace("'", '"'))
+    parser = ConfigParser(ConfigParser.load_config_files([str(BUNDLE / file) for file in files]))
+    assert parser["train::dataloader::sampler"] == "@train::sampler"
+    assert parser["train::dataloader::shuffle"] is False
+
+
+def test_credentials_reach_no_file_of_a_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    knob = "tracking_uri=http://me:pa55word@host"
+    arguments = ["--search", "configs/search/lr_batch_loss.json", "--bundle_root", str(BUNDLE)]
+    arguments += ["--config", "configs/track/mlflow.json", "--override", knob]
+    code = tune.main([*arguments, "--output_dir", str(tmp_path / "out")])
+    assert code and "looks like a password or key" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
