@@ -77,6 +77,19 @@ def test_a_job_that_is_told_to_stop_queues_again_and_goes_on(
     assert epochs(tmp_path, job) == list(range(1, last + 1))
 
 
+def test_a_cancelled_job_does_not_come_back(cluster: Slurm, tiny_decathlon: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    job = cluster.submit(
+        "docs/clusters/train.sbatch",
+        *knobs(tiny_decathlon, tmp_path, epochs="400", ckpt_dir=str(models)),
+        env={"GLOO_SOCKET_IFNAME": "eth0"},
+    )
+    machines.wait_for("a state", (models / "model_last.pt").exists, 150)
+    cluster.run("scancel", job)
+    ended = cluster.wait(job, 120)
+    assert (ended["JobState"], ended["Restarts"]) == ("CANCELLED", "0"), cluster.output(job)
+
+
 # What a search does first, and leaves: who is in the cluster, by tasks on every node. Its exit code is no other's.
 PROBE = """
 import json, os, stat, sys
