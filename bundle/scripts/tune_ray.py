@@ -228,7 +228,9 @@ def scheduler(search: Search) -> TrialScheduler:
     """ASHA by epochs, or first come, first served."""
     if search.scheduler is None:
         return FIFOScheduler()
-    return AsyncHyperBandScheduler(time_attr=TIME_ATTRIBUTE, max_t=search.epochs, **search.scheduler)
+    # Trials that end before the grace period does are never stopped, which Ray refuses to be told.
+    settings = search.scheduler | {"grace_period": min(search.scheduler.get("grace_period", 1), search.epochs)}
+    return AsyncHyperBandScheduler(time_attr=TIME_ATTRIBUTE, max_t=search.epochs, **settings)
 
 
 def _name(trial: Any) -> str:
