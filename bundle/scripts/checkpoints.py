@@ -24,7 +24,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from scripts.errors import InputError
 from scripts.files import read_json, write_aside, write_json
-from scripts.runs import METRICS_FILE, merged_config, run_dir, versions
+from scripts.runs import METRICS_FILE, merged_config, recorded_dir, run_dir, versions
 
 logger = logging.getLogger(__name__)
 
@@ -189,8 +189,7 @@ def evaluation_dir(ckpt_dir: str, output_dir: str, run_name: str | int | None) -
     """
     own = Path(trained(ckpt_dir, "run_dir"))
     if run_name is None:
-        # A model that came from another machine brings a path that means nothing here.
-        return str(own if own.is_dir() else Path(output_dir).resolve() / own.name)
+        return recorded_dir(own, output_dir)
     named = Path(run_dir(output_dir, run_name))
     if named != own and (named / METRICS_FILE).exists():
         raise InputError(f"{named}: is the folder of another training than this model's; choose another run_name.")

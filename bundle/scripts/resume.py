@@ -66,8 +66,7 @@ def run_dir(output_dir: str, run_name: str | int | None, state: Mapping[str, Any
             f"run_name '{run_name}': ckpt_dir holds the state of the run '{own.name}'; give that name to continue it, "
             "or another ckpt_dir, or resume none."
         )
-    # A state that came from another machine brings a path that means nothing here.
-    return str(own if own.is_dir() else Path(output_dir).resolve() / own.name)
+    return runs.recorded_dir(own, output_dir)
 
 
 def prepare(state: Mapping[str, Any], run_dir: str, ckpt_dir: str, datalist: Mapping[str, Any], resume: str) -> None:

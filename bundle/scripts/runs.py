@@ -44,6 +44,11 @@ def run_dir(output_dir: str, run_name: str | int | None) -> str:
     return str(Path(output_dir).resolve() / str(run_name or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")))
 
 
+def recorded_dir(recorded: Path, output_dir: str) -> str:
+    """A run's folder by the path that was noted in it; one of another machine means nothing here but its name."""
+    return str(recorded if recorded.is_dir() else Path(output_dir).resolve() / recorded.name)
+
+
 def check(bundle_root: str) -> None:
     """First step of every workflow: show bad input as one sentence, and refuse unknown overrides.
 

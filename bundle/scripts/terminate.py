@@ -90,15 +90,15 @@ class SaveOnTerminate:
             self._save_and_exit()
 
     def give_up(self, engine: Engine, error: BaseException) -> None:
-        """Exit where the others' exit broke a step; an error that came by itself goes on.
+        """Exit where rank 0's exit broke a step; any other error goes on, as one of a save that failed.
 
         Raises:
             BaseException: the error.
         """
         if not self.told:
             self.leave(engine)
-        elif not isinstance(error, SystemExit):
-            logger.info("stopped by SIGTERM while the other processes were leaving")
+        elif distributed.rank() > 0 and not isinstance(error, SystemExit):
+            logger.info("stopped by SIGTERM while rank 0 was leaving")
             sys.exit(EXIT_CODE)
         # Told to stop, the time keeps running: what closes after this may wait for a server.
         raise error

@@ -16,17 +16,10 @@ import machines
 import pytest
 import torch
 from machines import BUNDLE, Machines
+from overrides import knobs
 
 PORT = 29400
 CONFIGS = "['configs/train.json','configs/multi_gpu_train.json']"
-TINY = {
-    "split_ratios": "[0.5,0.25,0.25]",
-    "patch_size": "[32,32,32]",
-    "val_interval": "1",
-    "network_def::channels": "[4,8,16]",
-    "network_def::strides": "[2,2]",
-    "network_def::num_res_units": "1",
-}
 # A run that is only ended from outside.
 ENDLESS = 100_000
 
@@ -47,12 +40,6 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def knobs(data: Path, folder: Path, epochs: int) -> list[str]:
-    """Overrides for a tiny training whose every output lies in ``folder``."""
-    values = TINY | {"dataset_dir": str(data), "output_dir": str(folder / "runs"), "epochs": str(epochs)}
-    return [word for name, value in values.items() for word in (f"--{name}", value)]
-
-
 def torchrun(two: Machines, name: str, folder: Path, arguments: list[str]) -> list[str]:
     """The command that is typed on a host, each with a folder of models of its own."""
     models = ["--run_name", "run", "--ckpt_dir", str(folder / name)]
@@ -65,7 +52,7 @@ def torchrun(two: Machines, name: str, folder: Path, arguments: list[str]) -> li
 
 def start_both(two: Machines, data: Path, folder: Path, epochs: int) -> list:
     """torchrun on both hosts; logs are ``NAME.log``."""
-    arguments, env = knobs(data, folder, epochs), environment(folder)
+    arguments, env = knobs(data, folder, epochs=str(epochs)), environment(folder)
     names = ("east", "west")
     return [two.start(n, torchrun(two, n, folder, arguments), folder / f"{n}.log", env) for n in names]
 
@@ -123,7 +110,9 @@ def ssh(two: Machines, tmp_path: Path) -> Iterator[str]:
             config = tmp_path / f"sshd-{name}"
             config.write_text(SSHD.format(address=two.addresses[name], folder=tmp_path, name=name))
             command = [shutil.which("sshd"), "-D", "-e", "-f", str(config)]
-            stack.enter_context(machines.running(two.start(name, command, tmp_path / f"sshd-{name}.log")))
+            log = tmp_path / f"sshd-{name}.log"
+            stack.enter_context(machines.running(two.start(name, command, log)))
+            machines.wait_for("sshd", lambda log=log: "Server listening" in log.read_text(), 30)
         options = ["BatchMode=yes", "StrictHostKeyChecking=no", f"UserKnownHostsFile={tmp_path}/known"]
         yield " ".join(["ssh", "-i", str(tmp_path / "user_key"), *(f"-o {option}" for option in options)])
 
@@ -133,7 +122,7 @@ def hosts_script(two: Machines, data: Path, folder: Path, ssh: str, epochs: int)
     addresses = [two.addresses["east"], two.addresses["west"]]
     setup = folder / "setup.sh"
     setup.write_text("".join(f"export {name}='{value}'\n" for name, value in environment(folder).items()))
-    arguments = ["--", *knobs(data, folder, epochs), "--ckpt_dir", str(folder / "models")]
+    arguments = ["--", *knobs(data, folder, epochs=str(epochs)), "--ckpt_dir", str(folder / "models")]
     env = os.environ | {"SSH": ssh, "SETUP": str(setup), "GLOO_SOCKET_IFNAME": "eth0"}
     with (folder / "hosts.log").open("w") as log:
         return subprocess.Popen(

@@ -10,17 +10,8 @@ from pathlib import Path
 import machines
 import pytest
 import torch
+from overrides import knobs
 from slurm import COMMANDS, Slurm, slurm
-
-TINY = {
-    # A validation case for each of the two processes.
-    "split_ratios": "[0.5,0.25,0.25]",
-    "patch_size": "[32,32,32]",
-    "val_interval": "1",
-    "network_def::channels": "[4,8,16]",
-    "network_def::strides": "[2,2]",
-    "network_def::num_res_units": "1",
-}
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +19,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     machines.require(*COMMANDS)
     with slurm(tmp_path_factory.mktemp("slurm")) as running:
         yield running
-
-
-def knobs(tiny_decathlon: Path, folder: Path, **more: str) -> list[str]:
-    """Overrides for a tiny training whose every output lies in ``folder``."""
-    values = TINY | {"dataset_dir": str(tiny_decathlon), "output_dir": str(folder / "runs")} | more
-    return [word for name, value in values.items() for word in (f"--{name}", value)]
 
 
 def epochs(folder: Path, job: str) -> list[int]:
