@@ -19,7 +19,7 @@ from sm_launch.table import nearest
 if TYPE_CHECKING:
     from botocore.model import ServiceModel, Shape
 
-# What is known only once an earlier step is done, as {file-system:NAME.MountName}: neither length nor pattern is its own.
+# What is known only once an earlier step is done, as {file-system:NAME.MountName}: its length isn't the value's.
 PLACEHOLDER = re.compile(r"\{[a-z][a-z-]*:[^{}]+\}")
 _SHOWN = 80
 _NUMBERS = {"integer": int, "long": int, "float": (int, float), "double": (int, float)}
@@ -157,7 +157,8 @@ def _string(shape: Shape, value: Any, path: str) -> Iterator[str]:
         return
     if shape.enum:
         if value not in shape.enum:
-            yield f"{path} is {_show(value)}, and the API knows no such value; did you mean {nearest(value, shape.enum)}?"
+            meant = nearest(value, shape.enum)
+            yield f"{path} is {_show(value)}, and the API knows no such value; did you mean {meant}?"
         return
     if PLACEHOLDER.search(value):
         return
