@@ -88,14 +88,15 @@ def _identities(plan: Plan) -> Iterator[str]:
     for step in plan.steps:
         seen = set(findings({"name": step.name})) | set(findings(step.request))
         for path, kind in sorted(seen):
-            yield _looks_like(f"{step.name}: {path}", kind)
+            yield _looks_like(redact(f"{step.name}: {path}"), kind)
     for number, upload in enumerate(plan.uploads, start=1):
-        # The URI itself may be the patient's name, so the upload is named by its place and folder.
+        # The URI itself may hold the patient's name, so the upload is told by its place in the plan.
         for kind in kinds(upload.uri):
             yield _looks_like(f"Upload {number}: its name", kind)
         if upload.data is not None:
             for path, kind in sorted(set(findings_in_json(upload.data.decode("utf-8", errors="replace")))):
-                yield _looks_like(f"Upload {number}, {upload.uri.rsplit('/', 1)[-1]}: {path or 'its text'}", kind)
+                name = upload.uri.rsplit("/", 1)[-1]
+                yield _looks_like(redact(f"Upload {number}, {name}: {path or 'its text'}"), kind)
 
 
 def _all_texts(plan: Plan) -> Iterator[tuple[str, str]]:

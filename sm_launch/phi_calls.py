@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sm_launch import phi_storage
-from sm_launch.instances import known
+from sm_launch.instances import known, takes_volume_key
 from sm_launch.phi_parts import missing, need_key, ours
 from sm_launch.steps import Plan, Step
 from sm_launch.views import (

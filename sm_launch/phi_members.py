@@ -34,19 +34,13 @@ _DEFINITION_MEMBERS = frozenset(
     + ["HyperParameterTuningResourceConfig"]
 )
 _VARIANT_MEMBERS = frozenset(
-    [
-        "VariantName",
-        "ModelName",
-        "InitialInstanceCount",
-        "InstanceType",
-        "InitialVariantWeight",
-        "VolumeSizeInGB",
-        "RoutingConfig",
-        "ModelDataDownloadTimeoutInSeconds",
-        "ContainerStartupHealthCheckTimeoutInSeconds",
-        "InferenceAmiVersion",
-        "ManagedInstanceScaling",
-    ]
+    " ".join(
+        (
+            "VariantName ModelName InitialInstanceCount InstanceType InitialVariantWeight VolumeSizeInGB",
+            "ModelDataDownloadTimeoutInSeconds ContainerStartupHealthCheckTimeoutInSeconds RoutingConfig",
+            "InferenceAmiVersion ManagedInstanceScaling",
+        )
+    ).split()
 )
 # Members that may be given, by call.
 MEMBERS: Mapping[tuple[str, str], frozenset[str]] = {

@@ -1,7 +1,7 @@
 """Secrets and patient identities in texts: names, tags, hyperparameters, file names, log lines.
 
-The detectors are a net, not a proof: a name written as plain words cannot be told from any other word. They never repeat
-what they found.
+The detectors are a net, not a proof: a name written as plain words cannot be told from any other word. What they found
+they never repeat.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ DETECTORS = tuple(
         ("a password or key", rf"(?i)(?<![A-Za-z]){_SECRET_WORD}\w*[\"']?\s*[=:]\s*[\"']?(?!arn:aws)[^\s\"'&]{{4,}}"),
         ("a password in an address", r"[a-z][a-z0-9+.-]*://[^\s/:@]+:[^\s/:@]+@"),
         # DICOM's person name, components joined by ^ (PS3.5, 6.2 VR PN).
-        ("a patient's name", r"(?<![\w)\]\[(|\\])[A-Za-z][A-Za-z'\-]+\^[A-Za-z][A-Za-z'\- ]*"),
+        ("a patient's name", r"(?<![\w)\]\[(|\\])[^\W\d_][^\W\d_]?[\w'\-]*\^[^\W\d_]{2}[\w'\- ]*"),
         (
             "a patient's identity",
             r"(?i)patient'?s?[ _-]?(?:name|birth[ _-]?date|address|mothersbirthname)|\(0010,[0-9a-f]{4}\)",
@@ -57,7 +57,7 @@ DETECTORS = tuple(
         ),
         ("a social security number", r"(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])"),
         ("a health service number", r"(?<![\d-])\d{3}[ -]\d{3}[ -]\d{4}(?![\d-])"),
-        ("a date of birth", r"(?i)(?<![a-z])(?:dob|birth[ _-]?date|date[ _-]?of[ _-]?birth)[\s:=_-]*\d"),
+        ("a date of birth", r"(?i)(?<![a-z])(?:dob|born|birth[ _-]?date|date[ _-]?of[ _-]?birth)[\s:=_-]*\d"),
         (
             "a date of birth",
             r"(?<!\d)(?:19\d\d|20[01]\d)([-_/.]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?!\d)",

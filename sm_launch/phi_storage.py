@@ -65,7 +65,7 @@ def bucket_policy(plan: Plan, step: Step) -> Iterator[str]:
     try:
         statements = json.loads(step.request.get("Policy", "")).get("Statement", ())
     except (ValueError, AttributeError):
-        yield f"{step.name}: Policy is no JSON object, so who may read the bucket cannot be seen; give a policy document."
+        yield f"{step.name}: Policy is no JSON object, so who may read the bucket cannot be seen; give one."
         return
     everyone = ("*", {"AWS": "*"}, {"AWS": ["*"]})
     if any(one.get("Effect") == "Allow" and one.get("Principal") in everyone for one in statements):
