@@ -11,6 +11,7 @@ from sm_launch import aws, resources
 from sm_launch.errors import LaunchError
 from sm_launch.fleet import fleet_of
 from sm_launch.manifest import ASKED, MADE, Entry, Manifest
+from sm_launch.requests_fsx import FILE_SYSTEM_ID, MOUNT_NAME
 from sm_launch.steps import Plan, Step
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def _do(
     step: Step, session: Any, manifest: Manifest, filled: dict[str, str], watch: Watch | None, poll_seconds: float
 ) -> None:
     """One step: note, ask, note, wait."""
-    request = _fill(step.request, filled)
+    request = fill(step.request, filled)
     entry = manifest.entry(step.kind, step.name) if step.kind else None
     if entry:
         entry.state, entry.facts = ASKED, fleet_of(step)
@@ -74,8 +75,8 @@ def _do(
             watch(step.kind, step.name)
         found = wait_for(entry, session, poll_seconds)
         if step.kind == resources.FILE_SYSTEM:
-            filled["{file-system:id}"] = entry.facts["id"]
-            filled["{file-system:mount}"] = found["LustreConfiguration"]["MountName"]
+            filled[FILE_SYSTEM_ID] = entry.facts["id"]
+            filled[MOUNT_NAME] = found["LustreConfiguration"]["MountName"]
 
 
 def _ask(step: Step, request: Mapping[str, Any], session: Any) -> Mapping[str, Any]:
@@ -132,16 +133,16 @@ def _ids(answer: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in answer.items() if key.endswith("Arn")}
 
 
-def _fill(request: Any, filled: Mapping[str, str]) -> Any:
+def fill(request: Any, filled: Mapping[str, str]) -> Any:
     """A request with what AWS answered to earlier steps in place of its braces."""
     if isinstance(request, str):
         for brace, value in filled.items():
             request = request.replace(brace, value)
         return request
     if isinstance(request, Mapping):
-        return {key: _fill(value, filled) for key, value in request.items()}
+        return {key: fill(value, filled) for key, value in request.items()}
     if isinstance(request, (list, tuple)):
-        return [_fill(value, filled) for value in request]
+        return [fill(value, filled) for value in request]
     return request
 
 

@@ -13,7 +13,6 @@ RUN_TAG = "sm-launch:run"
 # Where the platform puts things in a training container (SageMaker AI Developer Guide, "Amazon SageMaker AI Training
 # Storage Folders").
 CHECKPOINTS = "/opt/ml/checkpoints"
-OUTPUT_DATA = "/opt/ml/output/data"
 TENSORBOARD = "/opt/ml/output/tensorboard"
 
 

@@ -14,6 +14,7 @@ from sm_launch.code_channel import code_channel, folder_copy
 from sm_launch.errors import LaunchError
 from sm_launch.frame import Frame
 from sm_launch.requests_fsx import file_system_steps
+from sm_launch.rules import advice
 from sm_launch.spec import Spec
 from sm_launch.steps import Copy, Plan, Step, Upload
 
@@ -92,9 +93,7 @@ def make_plan(spec: Spec, run: str, jobs: Sequence[str] = ()) -> Plan:
         run, spec.region, spec.bucket.name, spec.profile, tuple(uploads), tuple(copies), tuple(steps),
         role=spec.role, kms_key=spec.security.kms_key, folder=frame.uri().removeprefix(f"s3://{spec.bucket.name}/"),
     )  # fmt: skip
-    from sm_launch.notes import notes_of
-
-    return plan.with_notes(notes_of(frame, plan))
+    return plan.with_notes(advice(plan))
 
 
 def bucket_steps(frame: Frame) -> list[Step]:

@@ -10,8 +10,9 @@ from sm_launch.spec import FileSystem
 from sm_launch.steps import Step
 
 FILE_SYSTEM = "file-system"
-# Stands for what AWS answers to the step before; ``apply`` fills it in.
+# Stand for what AWS answers to the step that makes it; ``apply`` fills them in.
 FILE_SYSTEM_ID = "{file-system:id}"
+MOUNT_NAME = "{file-system:mount}"
 MOUNT_POINT = "/data"
 
 

@@ -26,13 +26,27 @@ def processing_job(frame: Frame, preprocess: Preprocess) -> dict[str, Any]:
     job: dict[str, Any] = {
         "kind": "module",
         "module": preprocess.module,
-        "arguments": list(preprocess.arguments),
+        "arguments": arguments_of(preprocess),
         "launch": "none",
     }
     if preprocess.sharded:
         parts = (*preprocess.sharded, *preprocess.replicated)
-        job["joined"] = {DATA: {part: f"{{input:{input_name(part)}}}" for part in parts}}
+        job["joined"] = {DATA: {part: _place(part) for part in parts}}
     return job
+
+
+def arguments_of(preprocess: Preprocess) -> list[str]:
+    """The module's command line: each machine takes a share of the cases, or what it was dealt."""
+    if preprocess.arguments is not None:
+        return list(preprocess.arguments)
+    share = ["--only_present"] if preprocess.sharded else ["--shard", "{host_index}/{host_count}"]
+    return ["--dataset_dir", f"{{input:{DATA}}}", "--store_dir", f"{{output:{preprocess.output}}}", *share]
+
+
+def _place(part: str) -> str:
+    """Where a part of the data set lies in the container: a single object lies in a folder of its own."""
+    name = part.rsplit("/", 1)[-1]
+    return f"{{input:{input_name(part)}}}" + (f"/{name}" if "." in name else "")
 
 
 def packages_of(frame: Frame, preprocess: Preprocess) -> tuple[str, ...]:

@@ -8,10 +8,10 @@ from typing import Any
 from sm_launch.bundle import check_overrides, define, merged, requirements
 from sm_launch.code_channel import ENTRY
 from sm_launch.errors import LaunchError
-from sm_launch.frame import CHECKPOINTS, OUTPUT_DATA, TENSORBOARD, Frame, s3_input, seconds, training_image
+from sm_launch.frame import CHECKPOINTS, TENSORBOARD, Frame, s3_input, seconds, training_image
 from sm_launch.instances import instance
 from sm_launch.metrics import DEFAULT_METRICS
-from sm_launch.requests_fsx import FILE_SYSTEM_ID, MOUNT_POINT
+from sm_launch.requests_fsx import FILE_SYSTEM_ID, MOUNT_NAME, MOUNT_POINT
 from sm_launch.spec import Train
 
 CODE_CHANNEL = "code"
@@ -59,14 +59,12 @@ def overrides_of(frame: Frame, train: Train, configs: tuple[str, ...]) -> dict[s
     check_overrides(content, train.overrides, configs)
     check_overrides(content, train.channel_knobs, configs)
     first = next(iter(train.channels), None)
-    known: dict[str, Any] = {"ckpt_dir": f"{CHECKPOINTS}/models" if keeps_checkpoints(train) else "{model}/ckpt"}
-    if first:
-        known["dataset_dir"] = f"{{channel:{first}}}"
+    known: dict[str, Any] = {"dataset_dir": f"{{channel:{first}}}"} if first else {}
     if keeps_checkpoints(train):
         # The run's folder returns with the checkpoints, so its curve has no gap.
-        known |= {"output_dir": f"{CHECKPOINTS}/runs", "resume": "auto"}
+        known |= {"ckpt_dir": "{checkpoints}/models", "output_dir": "{checkpoints}/runs", "resume": "auto"}
     else:
-        known["output_dir"] = TENSORBOARD if train.tensorboard else OUTPUT_DATA
+        known["output_dir"] = "{tensorboard}" if train.tensorboard else "{output_data}"
     if launch_mode(train) != "none":
         known["backend"] = train.backend
     filled = {knob: value for knob, value in known.items() if define(content, knob)}
@@ -83,8 +81,7 @@ def training_job(frame: Frame, train: Train) -> dict[str, Any]:
         "overrides": overrides_of(frame, train, configs),
         "launch": launch_mode(train),
         "processes_per_host": train.processes_per_host,
-        "resume": keeps_checkpoints(train),
-        "instance_type": train.instance_type,
+        "keep": list(train.keep),
     }
 
 
@@ -139,7 +136,7 @@ def lustre_source(frame: Frame) -> dict[str, str]:
     return {
         "FileSystemId": FILE_SYSTEM_ID,
         "FileSystemType": "FSxLustre",
-        "DirectoryPath": "/{file-system:mount}" + (MOUNT_POINT if linked else ""),
+        "DirectoryPath": f"/{MOUNT_NAME}" + (MOUNT_POINT if linked else ""),
         "FileSystemAccessMode": "ro",
     }
 

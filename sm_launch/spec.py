@@ -83,7 +83,8 @@ class Preprocess:
         instance_type: for example ml.c5.4xlarge.
         instance_count: machines; each takes its share of the cases.
         module: what ``python -m`` runs in the bundle's folder.
-        arguments: its command line; {input:data}, {output:store}, {host_index} and {host_count} are filled in.
+        arguments: its command line; {input:data}, {output:NAME}, {host_index} and {host_count} are filled in. None
+            takes those of this project's ``scripts.store``.
         output: name of the output, as in {output:NAME}.
         sharded: parts of the data set whose objects are dealt to the machines (ShardedByS3Key); empty gives every
             machine everything.
@@ -99,9 +100,7 @@ class Preprocess:
     instance_type: str
     instance_count: int = 1
     module: str = "scripts.store"
-    arguments: tuple[str, ...] = (
-        "--dataset_dir", "{input:data}", "--store_dir", "{output:store}", "--shard", "{host_index}/{host_count}",
-    )  # fmt: skip
+    arguments: tuple[str, ...] | None = None
     output: str = "store"
     sharded: tuple[str, ...] = ()
     replicated: tuple[str, ...] = ()
@@ -140,8 +139,10 @@ class Train:
         resume: keep checkpoints in S3 and continue from them, which spot always does.
         tensorboard: copy TensorBoard's files to S3 as they are written.
         mlflow_arn: MLflow app or tracking server on SageMaker.
-        metrics: name to the regular expression that finds it in the log; None takes those of scripts that print
-            ``name=value`` for the names in ``metric_names``.
+        keep: which files of the bundle, models/ included, go into the model artifact, as patterns; an asterisk stands
+            for any characters.
+        metrics: name to the regular expression that finds it in the log; None takes
+            train_loss and val_mean_dice as this project's bundle and MONAI's StatsHandler print them.
         environment: variables.
     """
 
@@ -167,6 +168,7 @@ class Train:
     resume: bool = False
     tensorboard: bool = True
     mlflow_arn: str | None = None
+    keep: tuple[str, ...] = ("*",)
     metrics: Mapping[str, str] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
 
