@@ -207,6 +207,7 @@ class Deploy:
         instance_count: machines.
         model: s3://.../model.tar.gz; None takes the training's.
         config: inference config in the bundle.
+        min_instances: lower end of autoscaling; 0 is for async only.
         max_instances: upper end of autoscaling; 0 is no autoscaling.
         memory_mb: of a serverless endpoint, 1024 to 6144.
         input: batch only: data, or s3://... of the cases.
@@ -221,6 +222,7 @@ class Deploy:
     instance_count: int = 1
     model: str | None = None
     config: str = "configs/inference.json"
+    min_instances: int = 0
     max_instances: int = 0
     memory_mb: int = 6144
     input: str = "data"
