@@ -86,7 +86,7 @@ def _refuse_mount(step: Step) -> None:
     for channel in step.request.get("InputDataConfig", ()):
         if "FileSystemDataSource" in channel["DataSource"]:
             raise LaunchError(
-                f"{step.name}: the channel {channel['ChannelName']} is on FSx for Lustre, which is not on this machine; "
+                f"{step.name}: the channel {channel['ChannelName']} is on FSx for Lustre, which this machine has not; "
                 "plan with '--set file_system=null'."
             )
 
