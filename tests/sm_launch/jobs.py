@@ -33,7 +33,7 @@ TINY = {
 }
 # A foreign bundle: MONAI's layout, no knob of ours, weights beside the configs.
 MINIMAL_SCRIPT = '''"""What the minimal bundle does."""
-import json, os, sys, time
+import json, time
 from pathlib import Path
 
 
@@ -52,15 +52,19 @@ def train(weights, message, epochs, pause, fail, out):
     (folder / "model.pt").write_text(json.dumps({"message": message, "weights": weights}))
 '''
 MINIMAL_CONFIG = {
-    "imports": ["$import scripts.work"],
     "weights": 2.0,
     "message": "",
     "epochs": 1,
     "pause": 0,
     "fail": "",
+    "bundle_root": ".",
     "ckpt_dir": "$@bundle_root + '/models'",
-    "run": ["$scripts.work.train(@weights, @message, @epochs, @pause, @fail, @ckpt_dir)"],
-}
+    "work": {
+        "_target_": "scripts.work.train", "weights": "@weights", "message": "@message", "epochs": "@epochs",
+        "pause": "@pause", "fail": "@fail", "out": "@ckpt_dir",
+    },
+    "run": ["$@work"],
+}  # fmt: skip
 
 
 def minimal_bundle(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Bundles in local jobs: trained on two machines of two processes, interrupted, searched, preprocessed by two machines."""
+"""Bundles in local jobs: trained by two machines, interrupted, searched, preprocessed by two machines."""
 
 from __future__ import annotations
 
@@ -184,14 +184,13 @@ def test_a_foreign_bundle_gets_every_value_intact(
 ) -> None:
     hostile = "it's \"$HOME\" `id` $(id) {bundle} {nothing} \\n ; rm -rf 'x' é\n"
     overrides = {"message": hostile + "{channel:train}", "weights": 3}
-    result = train(
-        store, tmp_path / f"foreign-{namespaces}".lower(), counting, {"kind": "train", "configs": ["configs/train.json"],
-        "overrides": overrides}, namespaces=namespaces, HyperParameters={"weights": "4.5"},
-    )  # fmt: skip
+    folder = tmp_path / f"foreign-{namespaces}".lower()
+    job = {"kind": "train", "configs": ["configs/train.json"], "overrides": overrides}
+    result = train(store, folder, counting, job, namespaces=namespaces, HyperParameters={"weights": "4.5"})
     assert result.status == "Completed", log(result)
     unpack(store.path(result.model_artifact_uri or ""), tmp_path / "model")
     found = json.loads((tmp_path / "model" / "bundle" / "models" / "model.pt").read_text())
-    base = "/opt/ml" if namespaces else str(tmp_path / f"foreign-{namespaces}".lower() / "job" / "algo-1" / "ml")
+    base = "/opt/ml" if namespaces else str(folder / "job" / "algo-1" / "ml")
     filled = hostile.replace("{bundle}", f"{base}/work/bundle") + f"{base}/input/data/train"
     assert found == {"message": filled, "weights": 4.5}
 
