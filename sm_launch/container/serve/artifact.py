@@ -11,11 +11,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .errors import StartError
 
-BUNDLE, MANIFEST = "bundle", "manifest.json"
+BUNDLE, MANIFEST, FORMAT = "bundle", "manifest.json", 1
 CHUNK_BYTES = 1 << 20
 
 
@@ -28,13 +31,30 @@ def sha256(file: Path) -> str:
     return digest.hexdigest()
 
 
-def manifest_of(model_dir: Path) -> dict[str, dict[str, str]]:
-    """What ``manifest.json`` of the bundle in ``model_dir`` holds: ``{"files": {"bundle/...": SHA-256}}``."""
-    return {"files": {path.relative_to(model_dir).as_posix(): sha256(path) for path in _files(model_dir / BUNDLE)}}
+@dataclass(frozen=True)
+class Artifact:
+    """A verified model artifact.
+
+    Attributes:
+        bundle: the bundle's folder.
+        overrides: config ids and values that its training overrode.
+    """
+
+    bundle: Path
+    overrides: Mapping[str, Any]
 
 
-def verified_bundle(model_dir: Path, manifest_sha256: str = "") -> Path:
-    """The bundle's folder, every file of it being what the manifest says.
+def manifest_of(model_dir: Path, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What ``manifest.json`` of the bundle in ``model_dir`` holds, as a training by sm_launch writes it."""
+    files = {
+        path.relative_to(model_dir).as_posix(): {"sha256": sha256(path), "bytes": path.stat().st_size}
+        for path in _files(model_dir / BUNDLE)
+    }
+    return {"format": FORMAT, "overrides": dict(overrides or {}), "files": files}
+
+
+def verified(model_dir: Path, manifest_sha256: str = "") -> Artifact:
+    """The artifact, every file of its bundle being what the manifest says.
 
     Args:
         model_dir: the folder of ``bundle/`` and ``manifest.json``.
@@ -52,11 +72,12 @@ def verified_bundle(model_dir: Path, manifest_sha256: str = "") -> Path:
     if manifest_sha256 and not hmac.compare_digest(sha256(manifest), manifest_sha256.lower()):
         raise StartError(f"{MANIFEST} is not the one that MANIFEST_SHA256 names; deploy the artifact anew.")
     try:
-        files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
-        wanted = {str(path): str(digest) for path, digest in files.items()}
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        wanted = {str(path): str(facts["sha256"]) for path, facts in content["files"].items()}
+        overrides = dict(content.get("overrides") or {})
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise StartError(
-            f'{MANIFEST} is not {{"files": {{path: SHA-256}}}} ({type(error).__name__}); write it anew.'
+            f'{MANIFEST} holds no {{"files": {{path: {{"sha256": ...}}}}}} ({type(error).__name__}); write it anew.'
         ) from error
     found = {path.relative_to(model_dir).as_posix(): path for path in _files(bundle)}
     if differing := sorted({path for path in wanted if path.startswith(f"{BUNDLE}/")} ^ set(found)):
@@ -67,7 +88,7 @@ def verified_bundle(model_dir: Path, manifest_sha256: str = "") -> Path:
     for name, path in found.items():
         if not hmac.compare_digest(sha256(path), wanted[name]):
             raise StartError(f"{name} is not the file that {MANIFEST} describes; deploy the artifact anew.")
-    return bundle
+    return Artifact(bundle, overrides)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -42,7 +42,7 @@ from .errors import Refusal, StartError
 logger = logging.getLogger(__name__)
 
 DATASET_DIR, DATASET, DATA, OUTPUT_DIR = "dataset_dir", "dataset", "dataset::data", "output_dir"
-EVALUATOR, HANDLERS = "evaluator", "handlers"
+EVALUATOR, HANDLERS, NETWORK = "evaluator", "handlers", "network_def"
 # What a config is started by: MONAI's default, and the name in ``monai.bundle init_bundle``'s template.
 RUN_IDS = ("run", "evaluating")
 SAVERS = ("SaveImage", "SaveImaged", "SaveImageD", "SaveImageDict")
@@ -69,12 +69,20 @@ class ServedBundle:
         configs: config files, relative to it, merged in this order.
         run_id: the entry to run; empty takes the first of ``RUN_IDS`` that the config has.
         overrides: config ids and values.
+        trained: what the training overrode; what of it shapes the network, the inference needs too.
 
     Raises:
         StartError: a config file is absent, or the config has nothing to run.
     """
 
-    def __init__(self, root: Path, configs: Sequence[str], run_id: str, overrides: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        configs: Sequence[str],
+        run_id: str,
+        overrides: Mapping[str, Any],
+        trained: Mapping[str, Any],
+    ) -> None:
         if absent := [name for name in configs if not (root / name).is_file()]:
             raise StartError(f"{absent[0]} is not in the bundle; set BUNDLE_CONFIG to its inference config.")
         # As MONAI does when it runs a config: the bundle's own Python is found first.
@@ -86,6 +94,10 @@ class ServedBundle:
             **({"bundle_root": str(root)} | dict(overrides)),
         )
         self.parser = self.workflow.parser
+        for id, value in trained.items():
+            # A config that takes the network from the training's own record has no such entry.
+            if id.split(ReferenceResolver.sep)[0] == NETWORK and id not in overrides and id in self.parser:
+                self.parser[id] = value
         run_ids = [name for name in ((run_id,) if run_id else RUN_IDS) if name in self.parser]
         if not run_ids:
             raise StartError(
@@ -96,6 +108,7 @@ class ServedBundle:
         self._lists_cases = False
         self._case_ids: dict[str, Any] = {}
         self._stale: set[str] = set()
+        self._output_ids: list[str] = []
 
     def warm_up(self, image: Path, output_dir: Path) -> Outcome:
         """Initialise the workflow and run a first case, which loads the weights.

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from .artifact import verified_bundle
+from .artifact import verified
 from .errors import Refusal, StartError
 from .settings import Settings
 
@@ -48,14 +48,17 @@ class Service:
     def _load(self) -> None:
         began = time.monotonic()
         try:
-            root = verified_bundle(self.settings.model_dir, self.settings.manifest_sha256)
+            artifact = verified(self.settings.model_dir, self.settings.manifest_sha256)
+            root = artifact.bundle
             # PyTorch and MONAI take seconds to import, in which the server answers /ping already.
             from .bundle import ServedBundle
             from .contract import read_contract, write_sample
             from .request import CASE
 
             self.contract = read_contract(root)
-            self.bundle = ServedBundle(root, self.settings.configs, self.settings.run_id, self.settings.overrides)
+            self.bundle = ServedBundle(
+                root, self.settings.configs, self.settings.run_id, self.settings.overrides, artifact.overrides
+            )
             with tempfile.TemporaryDirectory(prefix="warm-up-") as name:
                 folder = Path(name)
                 if self.settings.warmup_input:
