@@ -18,7 +18,6 @@ import httpx
 import nibabel as nib
 import numpy as np
 import pytest
-from monai.bundle import ConfigWorkflow
 
 from sm_launch.container.serve.artifact import manifest_of
 
@@ -47,6 +46,8 @@ def pack(bundle: Path, model_dir: Path) -> Path:
 @pytest.fixture(scope="session")
 def model_dir(tiny_decathlon: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """This project's bundle, trained for an epoch on the tiny data, as a model artifact. Do not write to it."""
+    from monai.bundle import ConfigWorkflow
+
     work = tmp_path_factory.mktemp("trained")
     bundle = work / "source"
     shutil.copytree(BUNDLE, bundle, ignore=shutil.ignore_patterns("__pycache__", "runs", "cache", "models"))
