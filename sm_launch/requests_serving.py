@@ -59,6 +59,7 @@ class Serving:
         network_isolation: the container reaches no network.
         manifest_sha256: SHA-256 of the artifact's manifest.json, which the container then insists on; empty for none.
         inference_ami: InferenceAmiVersion, which sets the GPU driver; None leaves AWS's default.
+        expected_hours: batch: for the cost only.
         environment: variables for the container.
         tags: of everything made.
     """
@@ -85,6 +86,7 @@ class Serving:
     network_isolation: bool = False
     manifest_sha256: str = ""
     inference_ami: str | None = None
+    expected_hours: float | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
 
@@ -123,7 +125,8 @@ def serving_steps(serving: Serving) -> list[Step]:
     model = Step("sagemaker", "CreateModel", model_request(serving), "model", serving.model_name)
     if serving.mode == BATCH:
         request = transform_request(serving)
-        return [model, Step("sagemaker", "CreateTransformJob", request, "transform-job", serving.transform_name, True)]
+        name, hours = serving.transform_name, serving.expected_hours
+        return [model, Step("sagemaker", "CreateTransformJob", request, "transform-job", name, True, hours)]
     # Scaling can only be registered once the endpoint is in service.
     endpoint = Step(
         "sagemaker", "CreateEndpoint", endpoint_request(serving), "endpoint", serving.endpoint_name, wait=True

@@ -18,6 +18,9 @@ from served import NIFTI, assert_same_volume, invoke, local_inference, ping, ser
 from tiny import AFFINE, make_case, save
 
 
+pytest_plugins = ["served"]
+
+
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("server") / "log.txt"
