@@ -12,6 +12,7 @@ from sm_launch.errors import LaunchError
 from sm_launch.fleet import fleet_of
 from sm_launch.manifest import ASKED, MADE, Entry, Manifest
 from sm_launch.requests_fsx import FILE_SYSTEM_ID, MOUNT_NAME
+from sm_launch.requests_scaling import policy_arn
 from sm_launch.steps import Plan, Step
 from sm_launch.views import instructions
 
@@ -72,6 +73,8 @@ def _do(
         entry.state, entry.facts = ASKED, {**fleet_of(step), **searched(plan, step)}
         manifest.save()
     answer = _ask(step, request, session)
+    if "PolicyARN" in answer:
+        filled[policy_arn(request["PolicyName"])] = answer["PolicyARN"]
     if entry:
         entry.facts |= _ids(answer)
         entry.state = MADE
@@ -144,6 +147,8 @@ def _ids(answer: Mapping[str, Any]) -> dict[str, Any]:
         return {"id": answer["FileSystem"]["FileSystemId"]}
     if "Association" in answer:
         return {"id": answer["Association"]["AssociationId"]}
+    if "build" in answer:
+        return {"id": answer["build"]["id"]}
     return {key: value for key, value in answer.items() if key.endswith("Arn")}
 
 

@@ -44,7 +44,9 @@ def parser() -> argparse.ArgumentParser:
 
     def spec(one: argparse.ArgumentParser) -> None:
         one.add_argument("spec", type=Path, help="YAML file, see sm_launch/specs")
-        one.add_argument("--jobs", default="", help="comma-separated jobs of the spec: preprocess,train,tune,deploy")
+        one.add_argument(
+            "--jobs", default="", help="comma-separated jobs of the spec: preprocess,train,tune,image,deploy"
+        )
         one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="train.spot=true-like change")
         one.add_argument("--run", dest="run_id", help="id of the run (default: the spec's name and the time)")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from sm_launch.bundle import requirements
 from sm_launch.errors import LaunchError
 from sm_launch.frame import Frame
 from sm_launch.instances import takes_volume_key
+from sm_launch.requests_image import ImageBuild
 from sm_launch.requests_serving import BATCH, Serving, serving_steps
 from sm_launch.requests_training import TRAIN
 from sm_launch.steps import Step
@@ -24,6 +26,24 @@ def model_uri(frame: Frame, trained: bool) -> str:
     return frame.uri("output", f"{frame.run}-{TRAIN}", "output", "model.tar.gz")
 
 
+def image_build(frame: Frame) -> ImageBuild:
+    """The image that the run builds; its tag is the run."""
+    wanted, spec = frame.spec.image, frame.spec
+    packages = requirements(frame.bundle.metadata) if wanted.packages is None else wanted.packages
+    return ImageBuild(
+        repository=wanted.repository or f"{frame.run}-serve",
+        tag=frame.run,
+        region=spec.region,
+        account=spec.role.split(":")[4],
+        source_uri=frame.uri("image", "source.zip"),
+        role=wanted.role,
+        torch=wanted.torch,
+        packages=packages,
+        kms_key=spec.security.kms_key,
+        tags={tag["Key"]: tag["Value"] for tag in frame.tags()},
+    )
+
+
 def deployment_steps(frame: Frame, trained: bool) -> list[Step]:
     """Model and endpoint, or model and batch job.
 
@@ -38,11 +58,14 @@ def deployment_steps(frame: Frame, trained: bool) -> list[Step]:
             raise LaunchError(
                 f"deploy.input is '{wanted.input}'; write s3://BUCKET/PREFIX, or data and add data.source."
             )
+    image = wanted.image or (image_build(frame).image if spec.image else None)
+    if image is None:
+        raise LaunchError("deploy.image is missing; set it to the URI of a serving image, or add image to build one.")
     key = spec.security.kms_key
     with_volume_key = bool(key and wanted.instance_type and takes_volume_key(wanted.instance_type))
     serving = Serving(
         run=frame.run,
-        image=wanted.image,
+        image=image,
         model_uri=model_uri(frame, trained),
         role=spec.role,
         mode=wanted.mode,

@@ -110,7 +110,7 @@ def _remove(entry: Entry, session: Any, poll_seconds: float, patience_seconds: f
     if kind.stop and state == "InProgress":
         aws.ask(f"stop the {entry.kind} {entry.name}", lambda: getattr(service, kind.stop)(**{kind.name_key: name}))
     if kind.delete:
-        aws.ask(f"delete the {entry.kind} {entry.name}", lambda: _delete(service, kind, name))
+        aws.ask(f"delete the {entry.kind} {entry.name}", lambda: resources.delete(service, kind, name))
     if entry.kind == resources.TRAINING and entry.facts.get("keep_alive_s"):
         _release(entry, service)
     deadline = time.monotonic() + patience_seconds
@@ -130,17 +130,6 @@ def _release(entry: Entry, service: Any) -> None:
     found = aws.ask("look at the warm pool", lambda: service.describe_training_job(TrainingJobName=entry.name))
     if found.get("WarmPoolStatus", {}).get("Status") == "Available":
         aws.ask(f"release the warm pool of {entry.name}", lambda: service.update_training_job(**update))
-
-
-def _delete(service: Any, kind: resources.Kind, name: str) -> None:
-    """Delete; what is gone already is as good."""
-    from botocore.exceptions import ClientError
-
-    try:
-        getattr(service, kind.delete)(**{kind.name_key: name})
-    except ClientError as error:
-        if not resources.is_absent(error):
-            raise
 
 
 def _name(entry: Entry, kind: resources.Kind) -> str | None:
