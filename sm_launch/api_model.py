@@ -87,7 +87,7 @@ def service_model(service: str) -> ServiceModel:
 
     session = botocore.session.get_session()
     try:
-        return session.get_serviceservice_model(service)
+        return session.get_service_model(service)
     except botocore.exceptions.UnknownServiceError as error:
         known = session.get_available_services()
         raise LaunchError(

@@ -27,15 +27,9 @@ def test_each_table_says_when_and_from_where(name: str) -> None:
 
 
 def test_every_type_of_the_families_that_the_api_has_is_there_and_no_other() -> None:
-    shapes = (
-        "TrainingInstanceType",
-        "ProcessingInstanceType",
-        "ProductionVariantInstanceType",
-        "TransformInstanceType",
-    )
-    offered = {
-        name for shape in shapes for name in service_model("sagemaker").shape_for(shape).enum if FAMILIES.match(name)
-    }
+    shapes = [f"{use}InstanceType" for use in ("Training", "Processing", "ProductionVariant", "Transform")]
+    types = {name for shape in shapes for name in service_model("sagemaker").shape_for(shape).enum}
+    offered = {name for name in types if FAMILIES.match(name)}
     assert set(table("instances")["types"]) == offered
 
 
