@@ -7,11 +7,11 @@ from typing import Any
 from emulator.errors import invalid
 from emulator.listing import pages
 from emulator.models import MODELS, Resource, add_resource, find_resource, remove_resource
+from emulator.shapes import echo
 from emulator.world import World, operation
 
 CONFIGURATIONS = "endpoint-config"
 WHAT = "endpoint configuration"
-ECHOED = ["ProductionVariants", "DataCaptureConfig", "KmsKeyId", "AsyncInferenceConfig", "ShadowProductionVariants", "ExecutionRoleArn", "VpcConfig"]
 
 
 @operation("sagemaker", "CreateEndpointConfig")
@@ -32,11 +32,11 @@ def describe(world: World, request: dict[str, Any]) -> dict[str, Any]:
     """The request and its time."""
     found = find_resource(world, CONFIGURATIONS, request["EndpointConfigName"], WHAT)
     return {
+        **echo(found.request, "DescribeEndpointConfig"),
         "EndpointConfigName": found.name,
         "EndpointConfigArn": found.arn,
         "CreationTime": found.created,
         "EnableNetworkIsolation": found.request.get("EnableNetworkIsolation", False),
-        **{name: found.request.get(name) for name in ECHOED},
     }
 
 

@@ -22,8 +22,8 @@ from sm_launch.errors import LaunchError
 ENDPOINTS = "endpoint"
 CREATING, UPDATING, IN_SERVICE, DELETING, FAILED = "Creating", "Updating", "InService", "Deleting", "Failed"
 NOT_HEALTHY = (
-    "The primary container for production variant {variant} did not pass the ping health check. Please check CloudWatch "
-    "logs for this endpoint."
+    "The primary container for production variant {variant} did not pass the ping health check. Please check "
+    "CloudWatch logs for this endpoint."
 )
 
 

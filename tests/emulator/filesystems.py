@@ -1,4 +1,4 @@
-"""FSx for Lustre: file systems and their data repository associations, with the life cycle that a client must wait for."""
+"""FSx for Lustre: file systems and their data repository associations, with the life cycle that clients wait for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Log lines on their way to CloudWatch Logs, which moto serves: a group for each kind of job, a stream for each node."""
+"""Log lines on their way to CloudWatch Logs, which moto serves: a group for a kind of job, a stream for a node."""
 
 from __future__ import annotations
 

@@ -10,11 +10,11 @@ from typing import Any
 from emulator.accounts import check_role
 from emulator.errors import already_exists, could_not_find, invalid
 from emulator.listing import pages
+from emulator.shapes import echo
 from emulator.world import World, now, operation
 from sm_launch.local import S3Store
 
 MODELS = "model"
-ECHOED = ["PrimaryContainer", "Containers", "InferenceExecutionConfig", "VpcConfig", "ExecutionRoleArn"]
 
 
 @dataclass
@@ -89,11 +89,11 @@ def describe(world: World, request: dict[str, Any]) -> dict[str, Any]:
     """The request and its time."""
     model = find_resource(world, MODELS, request["ModelName"], "model")
     return {
+        **echo(model.request, "DescribeModel"),
         "ModelName": model.name,
         "ModelArn": model.arn,
         "CreationTime": model.created,
         "EnableNetworkIsolation": model.request.get("EnableNetworkIsolation", False),
-        **{name: model.request.get(name) for name in ECHOED},
     }
 
 

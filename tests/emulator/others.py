@@ -1,4 +1,4 @@
-"""All other services (S3, IAM, KMS, Logs, EC2, ECR, STS, CloudWatch, CodeBuild, autoscaling): moto's server, in-process."""
+"""All other services (S3, IAM, KMS, Logs, EC2, ECR, STS, CloudWatch, CodeBuild, autoscaling): moto, in-process."""
 
 from __future__ import annotations
 

@@ -9,10 +9,9 @@ from emulator.errors import invalid
 from emulator.jobs import PROCESSING, Job, add_job, delete_job, stop_job
 from emulator.listing import pages
 from emulator.running import instances_in, run_job
+from emulator.shapes import echo
 from emulator.world import World, operation
 from sm_launch.local import run_processing
-
-ECHOED = ["ProcessingInputs", "ProcessingOutputConfig", "ProcessingResources", "StoppingCondition", "AppSpecification", "Environment", "NetworkConfig", "RoleArn", "ExperimentConfig"]
 
 
 @operation("sagemaker", "CreateProcessingJob")
@@ -41,6 +40,7 @@ def describe(world: World, request: dict[str, Any]) -> dict[str, Any]:
     """Everything that AWS tells of the job; processing jobs have no secondary status."""
     job = _find(world, request["ProcessingJobName"])
     return {
+        **echo(job.request, "DescribeProcessingJob"),
         "ProcessingJobName": job.name,
         "ProcessingJobArn": job.arn,
         "ProcessingJobStatus": job.status,
@@ -49,7 +49,6 @@ def describe(world: World, request: dict[str, Any]) -> dict[str, Any]:
         "ProcessingStartTime": job.started,
         "ProcessingEndTime": job.ended,
         "LastModifiedTime": job.modified,
-        **{name: job.request.get(name) for name in ECHOED},
         **job.extra,
     }
 

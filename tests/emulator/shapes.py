@@ -6,7 +6,7 @@ This is the emulator's own reading of the model, apart from the one of ``sm_laun
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -50,6 +50,12 @@ def answer_faults(service: str, operation: str, answer: Any) -> list[str]:
     if shape is None:
         return [f"{operation} answers nothing, not {answer}"] if answer else []
     return [f"{operation}: {text}" for _, text in _faults(answer, shape, "")]
+
+
+def echo(request: Mapping[str, Any], describe: str, service: str = "sagemaker") -> dict[str, Any]:
+    """The members of a Create request that the Describe operation gives back under their names."""
+    members = service_model(service).operation_model(describe).output_shape.members
+    return {name: value for name, value in request.items() if name in members}
 
 
 def _faults(value: Any, shape: Shape, path: str) -> Iterator[tuple[str, str]]:

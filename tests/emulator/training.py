@@ -11,11 +11,10 @@ from emulator.errors import invalid
 from emulator.jobs import COMPLETED, ENDED, FAILED, STOPPED, STOPPING, TRAINING, Job, add_job, delete_job, stop_job
 from emulator.listing import pages
 from emulator.running import run_job
+from emulator.shapes import echo
 from emulator.world import World, operation
 from sm_launch.local import JobResult, run_training
 
-# Members of the request that Describe gives back under the same name.
-ECHOED = ["HyperParameters", "AlgorithmSpecification", "RoleArn", "InputDataConfig", "OutputDataConfig", "ResourceConfig", "VpcConfig", "StoppingCondition", "CheckpointConfig", "DebugHookConfig", "ExperimentConfig", "TensorBoardOutputConfig", "ProfilerConfig", "Environment", "RetryStrategy", "RemoteDebugConfig", "InfraCheckConfig", "MlflowConfig"]
 # What a spot instance costs of an on-demand one in this account.
 SPOT_SHARE = 0.3
 WARM_POOL_SECONDS = 3600
@@ -87,6 +86,7 @@ def describe(world: World, request: dict[str, Any]) -> dict[str, Any]:
     asked = job.request
     artifacts = f"{asked['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{job.name}/output/model.tar.gz"
     return {
+        **echo(asked, "DescribeTrainingJob"),
         "TrainingJobName": job.name,
         "TrainingJobArn": job.arn,
         "ModelArtifacts": {"S3ModelArtifacts": artifacts},
@@ -101,7 +101,6 @@ def describe(world: World, request: dict[str, Any]) -> dict[str, Any]:
         "EnableNetworkIsolation": asked.get("EnableNetworkIsolation", False),
         "EnableInterContainerTrafficEncryption": asked.get("EnableInterContainerTrafficEncryption", False),
         "EnableManagedSpotTraining": asked.get("EnableManagedSpotTraining", False),
-        **{name: asked.get(name) for name in ECHOED},
         **job.extra,
     }
 

@@ -15,12 +15,12 @@ from emulator.jobs import COMPLETED, FAILED, STOPPED, TRANSFORM, Job, add_job, s
 from emulator.listing import pages
 from emulator.logs import GROUPS, Shipper
 from emulator.models import MODELS, find_resource
+from emulator.shapes import echo
 from emulator.world import World, now, operation
 from sm_launch.errors import LaunchError
 from sm_launch.local import S3Store
 from sm_launch.local.store import join
 
-ECHOED = ["ModelName", "MaxConcurrentTransforms", "ModelClientConfig", "MaxPayloadInMB", "BatchStrategy", "Environment", "TransformInput", "TransformOutput", "DataCaptureConfig", "TransformResources", "DataProcessing", "ExperimentConfig"]
 # API reference, CreateTransformJob: the default, and the most that payload times concurrency may be, in MB.
 PAYLOAD_MB, ALL_MB = 6, 100
 
@@ -126,6 +126,7 @@ def describe(world: World, request: dict[str, Any]) -> dict[str, Any]:
     """Everything that AWS tells of the job."""
     job = _find(world, request["TransformJobName"])
     return {
+        **echo(job.request, "DescribeTransformJob"),
         "TransformJobName": job.name,
         "TransformJobArn": job.arn,
         "TransformJobStatus": job.status,
@@ -133,7 +134,6 @@ def describe(world: World, request: dict[str, Any]) -> dict[str, Any]:
         "CreationTime": job.created,
         "TransformStartTime": job.started,
         "TransformEndTime": job.ended,
-        **{name: job.request.get(name) for name in ECHOED},
     }
 
 
