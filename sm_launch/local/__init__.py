@@ -1,4 +1,4 @@
-"""The jobs of a plan on this machine, without AWS and without docker: the same requests, the same entry, real processes.
+"""The jobs of a plan on this machine, without AWS or docker: the same requests, the same entry, real processes.
 
 Each instance of a job is a mount and process namespace with a true /opt/ml (see ``nodes.py``); nothing is made outside
 ``work_dir``. Where the machine has no namespaces, jobs run in a SAGEMAKER_BASE_DIR tree.
