@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -111,7 +112,7 @@ class World:
             try:
                 work()
             except Exception as error:  # noqa: BLE001 - a thread has no one else to tell
-                self.complaints.append(f"{type(error).__name__}: {error}")
+                self.complaints.append("".join(traceback.format_exception(error)))
 
         thread = threading.Thread(target=guarded, daemon=True)
         self.threads.append(thread)
