@@ -24,6 +24,7 @@ $SAGEMAKER_BASE_DIR replaces /opt/ml.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -33,7 +34,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,10 @@ WHEELS = "wheels"
 TERMINATED = 128 + signal.SIGTERM
 # The API's longest FailureReason and ExitMessage.
 MESSAGE_CHARACTERS = 1024
-LAST_LINES = 200
+LAST_LINES, REPORTED_LINES = 200, 12
 ERROR_LINE = re.compile(r"(error: .+|[A-Za-z_][\w.]*(Error|Exception|Interrupt)(: .*)?)$")
-# What torchrun adds after the processes' own errors.
-LAUNCHERS_OWN = ("ChildFailedError", "SignalException")
+# What torchrun adds after the processes' own lines begins with this.
+TORCHRUNS_OWN = "torch/distributed/elastic/multiprocessing/api.py"
 
 
 def count_gpus() -> int:
@@ -133,13 +134,14 @@ class Child:
             self.process.terminate()
 
 
-def reason(code: int, lines: deque) -> str:
-    """Why a process failed: its error's line, then the last lines."""
-    errors = [line.strip() for line in lines if ERROR_LINE.match(line.strip())]
-    errors = [line for line in errors if not any(own in line for own in LAUNCHERS_OWN)]
+def reason(code: int, lines: Sequence[str]) -> str:
+    """Why a process failed: its error's line, then its last lines."""
+    own = list(itertools.takewhile(lambda line: TORCHRUNS_OWN not in line, lines))
+    errors = [line.strip() for line in own if ERROR_LINE.match(line.strip())]
+    # The bundle's own sentence comes before what the other processes say about its loss.
     plain = [line for line in errors if line.startswith("error: ")]
     sentence = (plain[:1] or errors[-1:] or [f"the process ended with exit status {code}"])[0]
-    return "\n".join([sentence, *[line for line in lines if line.strip() and line.strip() != sentence][-12:]])
+    return "\n".join([sentence, *[line for line in own if line.strip() and line.strip() != sentence][-REPORTED_LINES:]])
 
 
 def run(places: Places, child: Child) -> int:

@@ -87,6 +87,8 @@ class Node:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            # Orders go at once, or not at all where it has ended.
+            bufsize=0,
             # Ctrl-C in the terminal is for the caller, who then stops the nodes.
             start_new_session=True,
         )
@@ -152,7 +154,6 @@ class Node:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(order)
-            self._process.stdin.flush()
         except (BrokenPipeError, ValueError):
             # It has ended.
             return

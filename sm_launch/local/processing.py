@@ -1,7 +1,6 @@
 """A CreateProcessingJob request, run on this machine.
 
-Source of the tree: AWS docs, "Build Your Own Processing Container" (how SageMaker AI runs it, configures it, and what it
-reads from it).
+Source of the tree: AWS docs, "Build Your Own Processing Container".
 """
 
 from __future__ import annotations
@@ -145,7 +144,7 @@ def _outputs(request: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str]]:
     for each in outputs:
         if "LocalPath" not in each.get("S3Output", {}):
             raise LaunchError(
-                f"processing output '{each['OutputName']}': a local run takes an S3Output with a LocalPath; give it one."
+                f"processing output '{each['OutputName']}': a local run takes an S3Output with LocalPath; give it."
             )
     return [(each, each["S3Output"]["LocalPath"]) for each in outputs]
 

@@ -140,7 +140,7 @@ def _trials(request: Mapping[str, Any]) -> Iterator[tuple[dict[str, str], dict[s
             drawn: Iterator[dict[str, str]] = iter(grid(ranges))
         else:
             drawn = random_draws(ranges, config.get("RandomSeed", f"{name}{place}"))
-        sources.append(((values, definition, objective) for values in drawn))
+        sources.append(zip(drawn, itertools.repeat(definition), itertools.repeat(objective), strict=False))
     if config["Strategy"] != GRID and count is None:
         raise LaunchError(f"tuning job '{name}': ResourceLimits names no MaxNumberOfTrainingJobs; give it.")
     turns = (found for turn in itertools.zip_longest(*sources) for found in turn if found is not None)
