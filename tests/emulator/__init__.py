@@ -38,6 +38,7 @@ from emulator.faults import Faults
 from emulator.guard import loopback_only
 from emulator.leftover import Left, everything_left
 from emulator.others import moto
+from emulator.shapes import boto_session
 from emulator.wire import SERVICES, serving
 from emulator.world import ACCOUNT, World
 
@@ -70,13 +71,7 @@ class Account:
 
     def session(self, region: str | None = None) -> Any:
         """A boto3 session; its clients find the account by ``env``, which is in force while the account is open."""
-        import boto3
-
-        return boto3.session.Session(
-            aws_access_key_id=self.env["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=self.env["AWS_SECRET_ACCESS_KEY"],
-            region_name=region or self.region,
-        )
+        return boto_session(region or self.region, self.env["AWS_ACCESS_KEY_ID"])
 
     def everything_left(self) -> list[Left]:
         """All that exists, but the account's own role."""
@@ -125,11 +120,10 @@ def aws(
 
 def _client_maker(url: str, region: str) -> Any:
     """What gives the emulator itself clients of moto, past the faults of tests: its platform is not the user."""
-    import boto3
     from botocore.config import Config
 
     made: dict[str, Any] = {}
-    session = boto3.session.Session(aws_access_key_id="platform", aws_secret_access_key="platform", region_name=region)
+    session = boto_session(region, "platform")
     # The region's name, not us-east-1's global endpoint; a user's settings must not reach in here.
     config = Config(retries={"max_attempts": 3}, s3={"addressing_style": "path"}, proxies={})
 

@@ -13,6 +13,7 @@ from sm_launch.errors import LaunchError
 from sm_launch.local import Event, JobResult, S3Store
 from sm_launch.local.results import LOG, STATUS
 
+BROKEN = "InternalServerError: We encountered an internal error. Please try again."
 # They are told by the job's end, when all that Describe should say of it is in place.
 FINAL = (*ENDED, "MaxRuntimeExceeded", "MaxWaitTimeExceeded")
 
@@ -47,6 +48,9 @@ def run_job(
         # SageMaker calls it the client's error when a job's inputs cannot be fetched.
         job.finish(FAILED, f"ClientError: {error}")
         return None
+    except Exception:
+        job.finish(FAILED, BROKEN)
+        raise
     finally:
         shipper.close()
 

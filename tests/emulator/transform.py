@@ -15,6 +15,7 @@ from emulator.jobs import COMPLETED, FAILED, STOPPED, TRANSFORM, Job, add_job, s
 from emulator.listing import pages
 from emulator.logs import GROUPS, Shipper
 from emulator.models import MODELS, find_resource
+from emulator.running import BROKEN
 from emulator.shapes import echo
 from emulator.world import World, now, operation
 from sm_launch.errors import LaunchError
@@ -59,6 +60,9 @@ def _run(world: World, job: Job) -> None:
     except LaunchError as error:
         shipper.put(f"{stream}/data-log", str(error), now())
         failures = [f"AlgorithmError: {error}"]
+    except Exception:
+        job.finish(FAILED, BROKEN)
+        raise
     finally:
         if container is not None:
             container.stop()

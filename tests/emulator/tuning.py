@@ -11,7 +11,7 @@ from emulator.errors import NOT_FOUND, AwsError
 from emulator.jobs import COMPLETED, FAILED, STOPPED, TRAINING, TUNING, Job, add_job, delete_job, stop_job
 from emulator.listing import pages
 from emulator.logs import GROUPS, Shipper
-from emulator.running import listener
+from emulator.running import BROKEN, listener
 from emulator.training import check_training, counted, record
 from emulator.world import World, operation
 from sm_launch.errors import LaunchError
@@ -58,6 +58,9 @@ def _run(world: World, job: Job) -> None:
         )
     except LaunchError as error:
         job.finish(FAILED, f"ClientError: {error}")
+    except Exception:
+        job.finish(FAILED, BROKEN)
+        raise
     else:
         _complete(world, job, result)
     finally:

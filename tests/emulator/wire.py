@@ -79,10 +79,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, answer, headers)
 
     def _error(self, error: AwsError) -> None:
-        content = {"__type": error.code, "message": error.message, "Message": error.message} | error.members
+        content = {"message": error.message, "Message": error.message} | error.members
         headers = {"Content-Type": "application/x-amz-json-1.1"}
         if error.code:
-            headers["x-amzn-ErrorType"] = error.code
+            content["__type"] = headers["x-amzn-ErrorType"] = error.code
         self._send(error.status, json.dumps(content).encode(), headers)
 
     def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from programs import BUCKET, PROCESS, SERVE, TRAIN
 from emulator import Account, aws
+from programs import BUCKET, PROCESS, SERVE, TRAIN
 
 
 @pytest.fixture

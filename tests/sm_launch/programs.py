@@ -134,9 +134,7 @@ def processing(name: str, role: str, instances: int = 1) -> dict[str, Any]:
             {"InputName": "code", "S3Input": code},
             {"InputName": "data", "S3Input": data},
         ],
-        "ProcessingOutputConfig": {
-            "Outputs": [{"OutputName": "out", "S3Output": {**out, "S3UploadMode": "EndOfJob"}}]
-        },
+        "ProcessingOutputConfig": {"Outputs": [{"OutputName": "out", "S3Output": {**out, "S3UploadMode": "EndOfJob"}}]},
         "ProcessingResources": {
             "ClusterConfig": {"InstanceType": INSTANCE, "InstanceCount": instances, "VolumeSizeInGB": 10}
         },

@@ -220,7 +220,9 @@ class TestEndpoints:
         sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=f"{name}-config")
         found = until(sagemaker, "Endpoint", name)
         assert (found["EndpointStatus"], found["FailureReason"]) == ("InService", "no capacity")
-        assert account.session().client("sagemaker-runtime").invoke_endpoint(EndpointName=name, Body=b"x")["Body"].read()
+        assert (
+            account.session().client("sagemaker-runtime").invoke_endpoint(EndpointName=name, Body=b"x")["Body"].read()
+        )
 
     def test_asynchronous(self, account: Account) -> None:
         places = {"S3OutputPath": f"s3://{BUCKET}/async", "S3FailurePath": f"s3://{BUCKET}/failed"}
