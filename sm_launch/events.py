@@ -46,8 +46,8 @@ class Event:
     Attributes:
         time: when, in UTC.
         job: the job's name; of a tuning job's trial, the trial's.
-        kind: ``status`` (a new status), ``log`` (a line), ``metric`` (a value that a metric definition found in a line),
-            ``trial`` (a trial ended), ``note`` (a sentence on the following itself), ``end`` (the last event).
+        kind: ``status`` (a new status), ``log`` (a line), ``metric`` (a value that a metric definition found in a
+            line), ``trial`` (a trial ended), ``note`` (a sentence on the following itself), ``end`` (the last event).
         status: the new status, of a ``trial`` its last; SageMaker's secondary status where the job has one.
         node: algo-1 ..., or an instance id; of a ``log`` and a ``metric``.
         message: the status' message, the line, or the sentence.

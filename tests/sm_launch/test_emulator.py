@@ -100,7 +100,8 @@ class TestJobs:
         assert found["FinalMetricDataList"][0]["Value"] == pytest.approx(0.3333)
         assert found["BillableTimeInSeconds"] == found["TrainingTimeInSeconds"] >= 1
         archive = object_at(account, found["ModelArtifacts"]["S3ModelArtifacts"])
-        assert tarfile.open(fileobj=io.BytesIO(archive)).getnames() == ["model.txt"]
+        with tarfile.open(fileobj=io.BytesIO(archive)) as members:
+            assert members.getnames() == ["model.txt"]
         logs = account.session().client("logs")
         group = "/aws/sagemaker/TrainingJobs"
         streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix="job/")["logStreams"]
