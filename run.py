@@ -194,8 +194,10 @@ def test(pip_options: Sequence[str], pytest_arguments: Sequence[str]) -> None:
     run([python, "-m", "pip", "check"], "match MONAI 1.5.2 with the lock", variables={"PYTHONPATH": str(MONAI_152)})
     run([python, "-m", "ruff", "check"], "pass ruff check")
     run([python, "-m", "ruff", "format", "--check"], "pass ruff format --check (ruff format mends it)")
-    tests = [python, "-m", "pytest", *pytest_arguments]
-    run(tests, "pass the tests", variables={"MONAI_152_PATH": str(MONAI_152)})
+    # A process a core, up to four, and a thread each: most tests start processes of their own.
+    shared = ["--numprocesses", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile", "--no-loadscope-reorder"]
+    variables = {"MONAI_152_PATH": str(MONAI_152), "OMP_NUM_THREADS": "1"}
+    run([python, "-m", "pytest", *shared, *pytest_arguments], "pass the tests", variables=variables)
 
 
 def bench(pip_options: Sequence[str], names: Sequence[str]) -> None:

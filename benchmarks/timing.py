@@ -146,7 +146,7 @@ def finish(
     script = sys.modules["__main__"]
     result = {
         "claim": " ".join((script.__doc__ or "").split("\n\n")[0].removeprefix("Claim: ").split()),
-        "command": f"python benchmarks/{Path(script.__file__ or '').name}",
+        "command": f"python benchmarks/{Path(getattr(script, '__file__', None) or '').name}",
         "ratios": {
             name: {"median": float(value), "min": spans[name][0], "max": spans[name][1]}
             for name, value in ratios.items()

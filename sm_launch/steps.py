@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,26 @@ class Upload:
 
 
 @dataclass(frozen=True)
+class Copy:
+    """A folder that the plan copies into S3; checksums are made, and equal files left out, while it is copied.
+
+    Attributes:
+        folder: on this machine.
+        uri: s3://BUCKET/PREFIX/ that its files go below.
+        files: path in the folder, with /, and size in bytes, sorted.
+    """
+
+    folder: Path
+    uri: str
+    files: tuple[tuple[str, int], ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(size for _, size in self.files)
+
+
+@dataclass(frozen=True)
 class Step:
     """One call to AWS.
 
@@ -39,6 +59,7 @@ class Step:
             it makes nothing that must be deleted.
         name: the made thing's name.
         wait: whether ``apply`` waits until it is done (a job) or ready (an endpoint) before the next step.
+        expected_hours: how long a job is expected to run; for the cost only.
     """
 
     service: str
@@ -47,6 +68,7 @@ class Step:
     kind: str = ""
     name: str = ""
     wait: bool = False
+    expected_hours: float | None = None
 
 
 @dataclass(frozen=True)
@@ -58,9 +80,13 @@ class Plan:
         region: AWS region.
         bucket: the bucket of all uploads and outputs.
         profile: standard or phi.
-        uploads: files, before the steps.
+        uploads: files of the code channels, before the steps.
+        copies: data folders, before the steps.
         steps: calls, in order.
         notes: sentences that the user should read before paying.
+        role: ARN of the execution role that the steps name.
+        kms_key: encrypts uploads; None leaves S3's own encryption.
+        folder: key prefix of the run's files in the bucket.
     """
 
     run: str
@@ -68,5 +94,13 @@ class Plan:
     bucket: str
     profile: str
     uploads: tuple[Upload, ...] = ()
+    copies: tuple[Copy, ...] = ()
     steps: tuple[Step, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    role: str = ""
+    kms_key: str | None = None
+    folder: str = ""
+
+    def with_notes(self, notes: Iterable[str]) -> Plan:
+        """The same plan with notes."""
+        return replace(self, notes=tuple(notes))

@@ -2,7 +2,8 @@
 
 The deterministic part of the recipe runs once a case; training then maps the results into memory and reads a patch, and
 nothing else, for a sample (configs/data/store.json). N machines share the work by ``--shard I/N``, I from 0: into one
-folder, or into one each whose contents are copied together afterwards.
+folder, or into one each whose contents are copied together afterwards. Where each machine was given a share of the
+files instead, ``--only_present`` takes what is there.
 """
 
 from __future__ import annotations
@@ -70,9 +71,10 @@ def fill(options: argparse.Namespace) -> int:
     overrides: dict[str, Any] = {"spacing": options.spacing} if options.spacing else {}
     transforms, modalities = recipe_of(options.config_file, overrides)
     dataset = find_dataset(phantom.resolve(options.dataset_dir), modalities)
-    # Problems of the folder itself (a missing file) belong to the first shard, so that a set of shards tells each once.
     mine = share(dataset.cases, options.shard)
-    problems = dict(dataset.problems) if int(options.shard.split("/")[0]) == 0 else {}
+    # Problems of the folder itself (a missing file) belong to the first shard, so that a set of shards tells each once.
+    first = int(options.shard.split("/")[0]) == 0
+    problems = dict(dataset.problems) if first and not options.only_present else {}
     facts = check_cases(mine, len(modalities), options.workers)
     problems |= {case.name: fact.problems[0] for case, fact in zip(mine, facts, strict=True) if fact.problems}
     usable = [case for case in mine if case.name not in problems]
@@ -103,6 +105,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--store_dir", required=True, help="folder of the store")
     parser.add_argument("--dataset_dir", help="folder in a known layout, or phantom")
     parser.add_argument("--shard", default="0/1", help="share of the cases to prepare, I/N with I from 0")
+    parser.add_argument(
+        "--only_present",
+        action="store_true",
+        help="leave cases of which a file is missing to other machines, where each was given a share of the files",
+    )
     parser.add_argument("--spacing", nargs=3, type=float, metavar="MM", help="as the knob; default: the config's")
     parser.add_argument(
         "--config_file",

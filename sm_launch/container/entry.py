@@ -11,6 +11,7 @@ job.json::
      "overrides": {"epochs": 3},         knobs of any JSON value; kind train
      "module": "scripts.store",          and
      "arguments": ["--shard", "0/2"],    kind module
+     "joined": {"data": {"imagesTr": "{input:images}"}},  inputs to make of parts of others
      "launch": "torchrun",               none, torchrun, mpirun or smddprun
      "processes_per_host": null,         null: one for each GPU, or one
      "hyperparameters": {"lr": "optimizer::lr"},   hyperparameter name -> knob; others are knobs by their own name
@@ -40,7 +41,7 @@ from typing import Any
 
 import artifact
 import launchers
-from instructions import TRAIN, JobError, Places, arguments_of, read_json
+from instructions import TRAIN, JobError, Places, arguments_of, join, read_json
 
 logger = logging.getLogger("sm_launch")
 
@@ -158,6 +159,7 @@ def run(places: Places, child: Child) -> int:
     install(places)
     # Bundles write beside their configs; the channel stays as it came.
     shutil.copytree(str(CODE / "bundle"), str(places.bundle), dirs_exist_ok=True)
+    join(job.get("joined", {}), places, cluster)
     arguments, overrides = arguments_of(job, places, cluster)
     env = environment(places, cluster)
     processes = int(job.get("processes_per_host") or count_gpus() or 1)

@@ -95,6 +95,22 @@ def read_json(path: Path, absent: Any = None) -> Any:
         raise JobError(f"{path}: is not valid JSON ({error}); make the plan anew.") from error
 
 
+def join(joined: Mapping[str, Mapping[str, str]], places: Places, cluster: launchers.Cluster) -> None:
+    """Make inputs of links to parts that came as inputs of their own, so a data set has its layout again.
+
+    Args:
+        joined: name of the input to make -> path in it -> where that part lies, with braces.
+        places: the container's.
+        cluster: the job's.
+    """
+    for name, parts in joined.items():
+        for part, place in parts.items():
+            link = places.inputs / name / part
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.is_symlink():
+                link.symlink_to(places.fill(place, cluster))
+
+
 def knobs(hyperparameters: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """Overrides that hyperparameters stand for: JSON where they parse, else the text itself.
 

@@ -1,0 +1,153 @@
+"""Do what a plan says: upload, ask AWS for each step, wait where the next one needs it, note everything."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sm_launch import aws, resources
+from sm_launch.errors import LaunchError
+from sm_launch.fleet import fleet_of
+from sm_launch.manifest import ASKED, MADE, Entry, Manifest
+from sm_launch.requests_fsx import FILE_SYSTEM_ID, MOUNT_NAME
+from sm_launch.steps import Plan, Step
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 15.0
+# How AWS words that a name is taken: after a lost connection it is our own, since names hold the run's id.
+_TAKEN_CODES = {"ResourceInUse", "ResourceInUseException", "ResourceAlreadyExistsException", "BucketAlreadyOwnedByYou"}
+_TAKEN_WORDS = ("already exist", "must be unique")
+
+Watch = Callable[[str, str], None]
+
+
+def apply(
+    plan: Plan, session: Any, manifest: Manifest, *, watch: Watch | None = None, poll_seconds: float = POLL_SECONDS
+) -> None:
+    """Carry a plan out. What is made is in the manifest at every moment, so ``down`` can follow any failure.
+
+    Args:
+        plan: the plan.
+        session: boto3 session.
+        manifest: the run's; saved before and after every call.
+        watch: called with kind and name of a job to wait for, to show it while it runs; None waits silently.
+        poll_seconds: how often AWS is asked whether a thing is ready.
+
+    Raises:
+        LaunchError: AWS refused, or a thing that the next step needs failed.
+    """
+    from sm_launch.sync import copy_folder, put_uploads
+
+    manifest.save()
+    filled: dict[str, str] = {}
+    before = [step for step in plan.steps if step.service == "s3"]
+    for step in before:
+        _bucket_step(step, session, manifest)
+    put_uploads(plan.uploads, aws.client(session, "s3"), kms_key=plan.kms_key)
+    for copy in plan.copies:
+        copy_folder(copy, aws.client(session, "s3"), kms_key=plan.kms_key)
+    for step in plan.steps:
+        if step not in before:
+            _do(step, session, manifest, filled, watch, poll_seconds)
+    _leave_copy(manifest, session)
+
+
+def _do(
+    step: Step, session: Any, manifest: Manifest, filled: dict[str, str], watch: Watch | None, poll_seconds: float
+) -> None:
+    """One step: note, ask, note, wait."""
+    request = fill(step.request, filled)
+    entry = manifest.entry(step.kind, step.name) if step.kind else None
+    if entry:
+        entry.state, entry.facts = ASKED, fleet_of(step)
+        manifest.save()
+    answer = _ask(step, request, session)
+    if entry:
+        entry.facts |= _ids(answer)
+        entry.state = MADE
+        manifest.save()
+        logger.info("asked for the %s %s", step.kind, step.name)
+    if step.wait and entry:
+        if watch:
+            watch(step.kind, step.name)
+        found = wait_for(entry, session, poll_seconds)
+        if step.kind == resources.FILE_SYSTEM:
+            filled[FILE_SYSTEM_ID] = entry.facts["id"]
+            filled[MOUNT_NAME] = found["LustreConfiguration"]["MountName"]
+
+
+def _ask(step: Step, request: Mapping[str, Any], session: Any) -> Mapping[str, Any]:
+    """The call; a name that is taken is ours from an answer that was lost."""
+    from botocore import xform_name
+    from botocore.exceptions import ClientError
+
+    method = getattr(aws.client(session, step.service), xform_name(step.operation))
+
+    def call() -> Mapping[str, Any]:
+        try:
+            return method(**request)
+        except ClientError as error:
+            found = error.response.get("Error", {})
+            message = str(found.get("Message", "")).lower()
+            if step.kind and (found.get("Code") in _TAKEN_CODES or any(word in message for word in _TAKEN_WORDS)):
+                return {}
+            raise
+
+    return aws.ask(f"make the {step.kind or step.operation} {step.name}".strip(), call)
+
+
+def wait_for(entry: Entry, session: Any, poll_seconds: float) -> Mapping[str, Any]:
+    """Wait until a thing is done or ready.
+
+    Raises:
+        LaunchError: it failed; the sentence has AWS's reason.
+    """
+    kind = resources.KINDS[entry.kind]
+    name = entry.facts[kind.fact] if kind.fact else entry.name
+    service = aws.client(session, kind.service)
+    while True:
+        found = aws.ask(f"look at the {entry.kind} {entry.name}", lambda: resources.describe(service, kind, name))
+        if found is None:
+            raise LaunchError(f"the {entry.kind} {entry.name} is gone; somebody deleted it, apply the spec again.")
+        status = found[kind.status_key]
+        if status in kind.ready:
+            return found
+        if status in kind.failed:
+            reason = found.get("FailureReason") or found.get("FailureDetails", {}).get("Message") or "no reason given"
+            raise LaunchError(
+                f"the {entry.kind} {entry.name} ended as {status}: {' '.join(str(reason).split()).rstrip('.')}; "
+                "'sm_launch follow RUN' shows its log, 'sm_launch down RUN' removes what was made."
+            )
+        time.sleep(poll_seconds)
+
+
+def _ids(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """What AWS named a thing by."""
+    if "FileSystem" in answer:
+        return {"id": answer["FileSystem"]["FileSystemId"]}
+    if "Association" in answer:
+        return {"id": answer["Association"]["AssociationId"]}
+    return {key: value for key, value in answer.items() if key.endswith("Arn")}
+
+
+def fill(request: Any, filled: Mapping[str, str]) -> Any:
+    """A request with what AWS answered to earlier steps in place of its braces."""
+    if isinstance(request, str):
+        for brace, value in filled.items():
+            request = request.replace(brace, value)
+        return request
+    if isinstance(request, Mapping):
+        return {key: fill(value, filled) for key, value in request.items()}
+    if isinstance(request, (list, tuple)):
+        return [fill(value, filled) for value in request]
+    return request
+
+
+def _leave_copy(manifest: Manifest, session: Any) -> None:
+    """A copy of the manifest beside the run's files, for the day when this machine is gone."""
+    store = aws.client(session, "s3")
+    place = {"Bucket": manifest.bucket, "Key": f"{manifest.folder}/manifest.json"}
+    aws.ask("leave the manifest in S3", lambda: store.put_object(**place, Body=manifest.text().encode()))

@@ -1,0 +1,93 @@
+"""Talking to AWS: the session, its clients, and its refusals as one sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sm_launch.errors import LaunchError
+
+T = TypeVar("T")
+# botocore's "standard" mode retries throttling, 5xx and broken connections with growing pauses.
+RETRIES = {"mode": "standard", "max_attempts": 8}
+_ACCESS = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403", "Forbidden"}
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"}
+_THROTTLED = {"Throttling", "ThrottlingException", "TooManyRequestsException", "SlowDown", "RequestLimitExceeded"}
+
+
+def open_session(region: str, profile_name: str | None = None) -> Any:
+    """A boto3 session.
+
+    Args:
+        region: AWS region.
+        profile_name: profile of the user's AWS configuration; None for the default.
+
+    Raises:
+        LaunchError: no such profile, or boto3 is not installed.
+    """
+    try:
+        import boto3
+        from botocore.exceptions import ProfileNotFound
+    except ImportError as error:
+        raise LaunchError("boto3 is not installed; pip install 'boto3>=1.40'.") from error
+    try:
+        return boto3.Session(region_name=region, profile_name=profile_name)
+    except ProfileNotFound as error:
+        raise LaunchError(f"{error}; run 'aws configure list-profiles' and choose one by --aws-profile.") from error
+
+
+def client(session: Any, service: str) -> Any:
+    """A client of the session that retries what is worth it.
+
+    Raises:
+        LaunchError: the session has no region.
+    """
+    from botocore.config import Config
+    from botocore.exceptions import NoRegionError
+
+    try:
+        return session.client(service, config=Config(retries=RETRIES))
+    except NoRegionError as error:
+        raise LaunchError("there is no AWS region; set region in the spec or AWS_DEFAULT_REGION.") from error
+
+
+def ask(what: str, call: Callable[[], T]) -> T:
+    """Call AWS, and put a refusal into one sentence.
+
+    Args:
+        what: what is asked, for the sentence: "make the training job brats-1".
+        call: the call.
+
+    Raises:
+        LaunchError: AWS refused, or could not be reached.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+    try:
+        return call()
+    except ClientError as error:
+        raise LaunchError(refusal(what, error)) from error
+    except NoCredentialsError as error:
+        raise LaunchError(
+            f"could not {what}: there are no AWS credentials; run 'aws configure' or 'aws sso login'."
+        ) from error
+    except BotoCoreError as error:
+        raise LaunchError(f"could not {what}: {error}; try again, what was made is in the manifest.") from error
+
+
+def refusal(what: str, error: Any) -> str:
+    """A ClientError as a sentence with the next step."""
+    found = error.response.get("Error", {})
+    code, message = str(found.get("Code", "")), " ".join(str(found.get("Message", "")).split()).rstrip(".")
+    action = f"{error.operation_name}"
+    if code in _ACCESS:
+        step = f"ask for the permission of {action} ('sm_launch policy SPEC' prints all that are needed)"
+    elif code in _EXPIRED:
+        step = "renew your credentials, for example by 'aws sso login'"
+    elif code in _THROTTLED:
+        step = f"wait a minute and try again ({action} was refused {RETRIES['max_attempts']} times)"
+    elif code == "ResourceLimitExceeded":
+        step = "ask for a higher quota ('sm_launch quotas SPEC' gives the link), or take another instance type"
+    else:
+        step = "mend the spec and plan again"
+    return f"could not {what}: AWS says {code or action}, '{message}'; {step}."

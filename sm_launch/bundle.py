@@ -1,0 +1,211 @@
+"""What can be known of any MONAI Bundle from its files: which travel, what its configs define, what it needs.
+
+No Python of the bundle is imported and no ``$`` expression of a config is evaluated: a plan never runs foreign code.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sm_launch.errors import LaunchError
+
+# Made by running a bundle, never a part of it.
+_MADE = {"models", "runs", "predictions", "eval", "store", "cache", "outputs", "mlruns", "__pycache__"}
+_DATA = (".nii", ".nii.gz", ".npy", ".npz", ".dcm", ".mha", ".nrrd", ".pt", ".pth", ".ts", ".onnx", ".pyc")
+_ID_SEPARATORS = ("::", "#")
+
+
+@dataclass(frozen=True)
+class BundleFile:
+    """A file of a bundle: its path in the bundle, with /, its size in bytes and its SHA-256 in hex."""
+
+    name: str
+    path: Path
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle's folder.
+
+    Attributes:
+        root: the folder.
+        metadata: configs/metadata.json.
+        files: what travels, sorted.
+    """
+
+    root: Path
+    metadata: Mapping[str, Any]
+    files: tuple[BundleFile, ...]
+
+    @property
+    def title(self) -> str:
+        """Name and version."""
+        return f"{self.metadata.get('name', self.root.name)} {self.metadata.get('version', '')}".strip()
+
+
+def read_bundle(folder: str | Path) -> Bundle:
+    """Look at a bundle's folder.
+
+    Raises:
+        LaunchError: it is no bundle, or a file in it cannot be read.
+    """
+    root = Path(folder)
+    described = root / "configs" / "metadata.json"
+    if not root.is_dir():
+        raise LaunchError(f"{root}: there is no such folder; set bundle to the folder that holds configs/.")
+    if not described.is_file():
+        raise LaunchError(
+            f"{root}: is no MONAI Bundle, since configs/metadata.json is missing; set bundle to the folder that holds "
+            "configs/, or make one by 'python -m monai.bundle init_bundle'."
+        )
+    metadata = _parsed(described)
+    files = tuple(_file(root, path) for path in sorted(root.rglob("*")) if path.is_file() and _travels(root, path))
+    return Bundle(root, metadata, files)
+
+
+def merged(bundle: Bundle, configs: Sequence[str]) -> dict[str, Any]:
+    """The content of config files, later ones laid over earlier ones as ``monai.bundle run`` does.
+
+    Args:
+        bundle: the bundle.
+        configs: paths in it.
+
+    Raises:
+        LaunchError: a file is absent or broken, or changes what no earlier one defines.
+    """
+    content: dict[str, Any] = {}
+    for config in configs:
+        file = bundle.root / config
+        if not file.is_file():
+            there = sorted(p.relative_to(bundle.root).as_posix() for p in (bundle.root / "configs").rglob("*.json"))
+            near = difflib.get_close_matches(config, there, n=1)
+            raise LaunchError(
+                f"{config}: is not in the bundle {bundle.root}; {'did you mean' if near else 'there are'} "
+                f"{near[0] + '?' if near else ', '.join(there) + '.'}"
+            )
+        for key, value in _parsed(file).items():
+            _lay_over(content, key, value, config)
+    return content
+
+
+def define(content: Mapping[str, Any], key: str) -> bool:
+    """Whether a merged config has the value of an id such as ``train::handlers::0::name``."""
+    try:
+        _parent(content, key)[_last(key, _parent(content, key))]
+    except (KeyError, IndexError, TypeError, ValueError):
+        return False
+    return True
+
+
+def check_overrides(content: Mapping[str, Any], overrides: Mapping[str, Any], configs: Sequence[str]) -> None:
+    """Find an override of what is not there, which MONAI would take without effect.
+
+    Raises:
+        LaunchError: one is not defined in the configs; it names the nearest.
+    """
+    for key in overrides:
+        # A plus adds, which is meant to name what is not there or to extend what is.
+        if not key.startswith("+") and not define(content, key):
+            near = difflib.get_close_matches(key, _ids(content), n=1)
+            meant = f"did you mean '{near[0]}'?" if near else "write +" + key + " to add it."
+            raise LaunchError(f"overrides: '{key}' is not defined in {', '.join(configs)}; {meant}")
+
+
+def requirements(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """pip requirements of a bundle's metadata, less those that the PyTorch images carry."""
+    carried = {"torch", "pytorch", "numpy", "python"}
+    needs = {"monai": metadata.get("monai_version")}
+    for section in ("optional_packages_version", "required_packages_version"):
+        needs |= metadata.get(section) or {}
+    exact = {name: version for name, version in needs.items() if version and name.lower() not in carried}
+    return tuple(f"{name}=={version}" for name, version in sorted(exact.items()))
+
+
+def _parsed(file: Path) -> dict[str, Any]:
+    """A JSON or YAML file that holds keys."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        if file.suffix in (".yaml", ".yml"):
+            import yaml
+
+            content = yaml.safe_load(text)
+        else:
+            content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise LaunchError(f"{file}: is broken JSON in line {error.lineno} ({error.msg}); mend it.") from error
+    except (OSError, ValueError) as error:
+        raise LaunchError(f"{file}: cannot be read ({error}); mend it.") from error
+    except Exception as error:
+        # PyYAML's errors have no base class that can be named before it is imported.
+        if type(error).__module__.split(".")[0] != "yaml":
+            raise
+        raise LaunchError(f"{file}: is broken YAML ({' '.join(str(error).split())}); mend it.") from error
+    if not isinstance(content, dict):
+        raise LaunchError(f"{file}: holds no keys; a config of a bundle begins with a brace.")
+    return content
+
+
+def _travels(root: Path, path: Path) -> bool:
+    """Whether a file is a part of the bundle rather than made by running it, data or hidden."""
+    parts = path.relative_to(root).parts
+    hidden = any(part.startswith(".") for part in parts)
+    return not (hidden or parts[0] in _MADE or "__pycache__" in parts or path.name.lower().endswith(_DATA))
+
+
+def _file(root: Path, path: Path) -> BundleFile:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise LaunchError(
+            f"{path}: cannot be read ({error.strerror}); mend it or take it out of the bundle."
+        ) from error
+    return BundleFile(path.relative_to(root).as_posix(), path, len(data), hashlib.sha256(data).hexdigest())
+
+
+def _parts(key: str) -> list[str]:
+    for separator in _ID_SEPARATORS:
+        key = key.replace(separator, "\0")
+    return key.split("\0")
+
+
+def _parent(content: Any, key: str) -> Any:
+    for part in _parts(key)[:-1]:
+        content = content[int(part)] if isinstance(content, list) else content[part]
+    return content
+
+
+def _last(key: str, parent: Any) -> Any:
+    last = _parts(key)[-1]
+    return int(last) if isinstance(parent, list) else last
+
+
+def _lay_over(content: dict[str, Any], key: str, value: Any, config: str) -> None:
+    """One entry of a later config: a plain key sets, one with a plus extends a list or a dict."""
+    plain = key.removeprefix("+")
+    try:
+        parent = _parent(content, plain)
+        last = _last(plain, parent)
+        if key == plain or not define(content, plain):
+            parent[last] = value
+        elif isinstance(parent[last], dict):
+            parent[last] = parent[last] | value
+        else:
+            parent[last] = parent[last] + value
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise LaunchError(
+            f"{config}: '{key}' changes what no earlier config defines; name that config before it."
+        ) from error
+
+
+def _ids(content: Any, prefix: str = "") -> list[str]:
+    """All ids of a config, for naming the nearest."""
+    inside = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    return [one for k, v in inside for one in (f"{prefix}{k}", *_ids(v, f"{prefix}{k}::"))]

@@ -1,0 +1,36 @@
+"""Whether a plan may be carried out: AWS's own API model, our rules, and the guard of patient data, all offline."""
+
+from __future__ import annotations
+
+from sm_launch import api_model, phi, rules
+from sm_launch.apply import fill
+from sm_launch.errors import LaunchError
+from sm_launch.requests_fsx import FILE_SYSTEM_ID, MOUNT_NAME
+from sm_launch.steps import Plan
+
+# Of the form that AWS answers with, for requests that wait for such an answer.
+_STAND_INS = {FILE_SYSTEM_ID: "fs-0123456789abcdef0", MOUNT_NAME: "abcdefgh"}
+
+
+def problems(plan: Plan) -> list[str]:
+    """A sentence for everything that is wrong with a plan; empty if it may be carried out."""
+    found = [
+        f"{step.name or step.operation}: {problem}"
+        for step in plan.steps
+        for problem in api_model.validate(step.service, step.operation, fill(step.request, _STAND_INS))
+    ]
+    found += rules.check(plan)
+    if plan.profile == "phi":
+        found += phi.check(plan)
+    return found
+
+
+def refuse(plan: Plan) -> None:
+    """Stop on a plan that may not be carried out.
+
+    Raises:
+        LaunchError: something is wrong; every problem is a line.
+    """
+    if found := problems(plan):
+        count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
+        raise LaunchError("\n  ".join([f"the plan has {count}; mend the spec:", *found]))

@@ -1,0 +1,59 @@
+"""The code channel of a job: the bundle's files as they are, the entry that starts them, and what it shall do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sm_launch.errors import LaunchError
+from sm_launch.frame import Frame
+from sm_launch.steps import Copy, Upload
+
+CONTAINER = Path(__file__).parent / "container"
+ENTRY = "entry.py"
+JOB_FILE = "job.json"
+REQUIREMENTS = "requirements.txt"
+
+
+def code_channel(frame: Frame, channel: str, job: Mapping[str, Any], packages: Sequence[str]) -> tuple[Upload, ...]:
+    """Everything that a job finds in its code channel.
+
+    Args:
+        frame: the run.
+        channel: folder of the run that becomes the channel.
+        job: content of job.json, see ``container/entry.py``.
+        packages: pip requirements, installed at start; none if the image has all.
+    """
+    uploads = [
+        Upload(frame.uri(channel, "bundle", file.name), file.size, file.sha256, path=file.path)
+        for file in frame.bundle.files
+    ]
+    for path in sorted(CONTAINER.glob("*.py")):
+        uploads.append(_made(frame.uri(channel, path.name), path.read_bytes(), path))
+    uploads.append(_made(frame.uri(channel, JOB_FILE), (json.dumps(job, indent=2) + "\n").encode()))
+    if packages:
+        uploads.append(_made(frame.uri(channel, REQUIREMENTS), "".join(f"{line}\n" for line in packages).encode()))
+    return tuple(uploads)
+
+
+def folder_copy(folder: str, uri: str, what: str) -> Copy:
+    """A folder of this machine to be copied, its files listed but not read.
+
+    Raises:
+        LaunchError: it is absent or holds no file.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise LaunchError(f"{root}: there is no such folder; set {what} to a folder or to s3://BUCKET/PREFIX.")
+    found = sorted(path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
+    if not found:
+        raise LaunchError(f"{root}: holds no file; set {what} to the folder that holds the cases.")
+    files = tuple((path.relative_to(root).as_posix(), path.stat().st_size) for path in found)
+    return Copy(root, uri.rstrip("/") + "/", files)
+
+
+def _made(uri: str, data: bytes, path: Path | None = None) -> Upload:
+    return Upload(uri, len(data), hashlib.sha256(data).hexdigest(), path, None if path else data)

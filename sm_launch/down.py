@@ -1,0 +1,140 @@
+"""Remove what a run made, in order, from its manifest; then look again, and tell what still costs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from sm_launch import aws, resources
+from sm_launch.errors import LaunchError
+from sm_launch.manifest import GONE, Entry, Manifest
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 10.0
+# Longest wait for one thing to go: a file system takes minutes.
+PATIENCE_SECONDS = 1800.0
+_RUNNING = ("InProgress", "Stopping")
+
+
+def down(
+    manifest: Manifest, session: Any, *, poll_seconds: float = POLL_SECONDS, patience_seconds: float = PATIENCE_SECONDS
+) -> list[str]:
+    """Stop and delete everything of a run but its files in S3.
+
+    A refusal does not end the work: the rest is removed first.
+
+    Args:
+        manifest: the run's; each thing is noted as gone when AWS says so.
+        session: boto3 session.
+        poll_seconds: how often AWS is asked.
+        patience_seconds: how long one thing may take to go.
+
+    Returns:
+        A sentence for everything that could not be removed; empty if nothing is left.
+    """
+    problems = []
+    for entry in _in_order(manifest):
+        try:
+            _remove(entry, session, poll_seconds, patience_seconds)
+            entry.state = GONE
+        except LaunchError as error:
+            problems.append(str(error))
+        manifest.save()
+    return problems
+
+
+def left(manifest: Manifest, session: Any) -> list[str]:
+    """Look at everything that the run ever asked for, and name what exists or runs.
+
+    Raises:
+        LaunchError: AWS cannot be asked.
+    """
+    found = []
+    for entry in manifest.entries:
+        kind = resources.KINDS.get(entry.kind)
+        if kind is None:
+            continue
+        state = _look(entry, kind, session)
+        if state and (kind.delete or state in _RUNNING):
+            cost = f", which costs {kind.costs}" if kind.costs else ""
+            found.append(f"{entry.kind} {entry.name} ({state}){cost}")
+    return found
+
+
+def warm_pools(manifest: Manifest) -> list[Entry]:
+    """Training jobs whose machines may still be kept, and billed, after their end."""
+    return [e for e in manifest.entries if e.kind == resources.TRAINING and e.facts.get("keep_alive_s")]
+
+
+def _in_order(manifest: Manifest) -> Iterator[Entry]:
+    """What uses comes before what is used; within a kind the latest first."""
+    for kind in resources.KINDS:
+        yield from (entry for entry in reversed(manifest.entries) if entry.kind == kind and entry.state != GONE)
+
+
+def _remove(entry: Entry, session: Any, poll_seconds: float, patience_seconds: float) -> None:
+    """Stop or delete one thing, and wait until it is gone.
+
+    Raises:
+        LaunchError: AWS refuses, or it does not go in time.
+    """
+    kind = resources.KINDS[entry.kind]
+    name = _name(entry, kind)
+    state = _look(entry, kind, session) if name else None
+    if state is None:
+        return
+    service = aws.client(session, kind.service)
+    if kind.stop and state == "InProgress":
+        aws.ask(f"stop the {entry.kind} {entry.name}", lambda: getattr(service, kind.stop)(**{kind.name_key: name}))
+    if kind.delete:
+        aws.ask(f"delete the {entry.kind} {entry.name}", lambda: _delete(service, kind, name))
+    if entry.kind == resources.TRAINING and entry.facts.get("keep_alive_s"):
+        _release(entry, service)
+    deadline = time.monotonic() + patience_seconds
+    while (state := _look(entry, kind, session)) and (kind.delete or state in _RUNNING):
+        if time.monotonic() > deadline:
+            raise LaunchError(
+                f"the {entry.kind} {entry.name} is still {state} after {patience_seconds:.0f} s; run 'sm_launch down' "
+                "again later."
+            )
+        time.sleep(poll_seconds)
+    logger.info("%s the %s %s", "deleted" if kind.delete else "ended", entry.kind, entry.name)
+
+
+def _release(entry: Entry, service: Any) -> None:
+    """Give the kept machines of a warm pool back: without a time to live they end at once (UpdateTrainingJob)."""
+    update = {"TrainingJobName": entry.name, "ResourceConfig": {"KeepAlivePeriodInSeconds": 0}}
+    found = aws.ask("look at the warm pool", lambda: service.describe_training_job(TrainingJobName=entry.name))
+    if found.get("WarmPoolStatus", {}).get("Status") == "Available":
+        aws.ask(f"release the warm pool of {entry.name}", lambda: service.update_training_job(**update))
+
+
+def _delete(service: Any, kind: resources.Kind, name: str) -> None:
+    """Delete; what is gone already is as good."""
+    from botocore.exceptions import ClientError
+
+    try:
+        getattr(service, kind.delete)(**{kind.name_key: name})
+    except ClientError as error:
+        if not resources.is_absent(error):
+            raise
+
+
+def _name(entry: Entry, kind: resources.Kind) -> str | None:
+    """What AWS knows the thing by; None if it never told."""
+    return entry.facts.get(kind.fact) if kind.fact else entry.name
+
+
+def _look(entry: Entry, kind: resources.Kind, session: Any) -> str | None:
+    """The state of a thing; None if it does not exist."""
+    name = _name(entry, kind)
+    if name is None:
+        return None
+    service = aws.client(session, kind.service)
+    found = aws.ask(f"look at the {entry.kind} {entry.name}", lambda: resources.describe(service, kind, name))
+    if found is None:
+        return None
+    return str(found[kind.status_key]) if kind.status_key else "there"

@@ -1,0 +1,115 @@
+"""Profile phi: a plan for patient data goes on only where every step has every protection that its API offers.
+
+It fails closed: a call, a member of a call or an instance type that it doesn't know is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sm_launch.phi_calls import protections
+from sm_launch.phi_members import unknown
+from sm_launch.phi_scan import findings, findings_in_json, kinds, redact, tracker
+from sm_launch.rules_storage import texts
+from sm_launch.steps import Plan
+from sm_launch.views import of
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
+
+__all__ = ["bucket_problems", "check", "makes_bucket", "redact"]
+
+PROFILE = "phi"
+
+
+def check(plan: Plan) -> list[str]:
+    """Violations, one sentence each with step, field and remedy; empty where patient data may be used."""
+    return [*unknown(plan), *protections(plan), *_trackers(plan), *_identities(plan)]
+
+
+def makes_bucket(plan: Plan) -> bool:
+    """Whether the plan makes its bucket; of any other, ``bucket_problems`` must be asked before the first upload."""
+    return any(step.request.get("Bucket") == plan.bucket for step in of(plan, "CreateBucket"))
+
+
+def bucket_problems(client: BaseClient, bucket: str) -> list[str]:
+    """What is wrong with a bucket that exists, by asking S3; one sentence each.
+
+    Args:
+        client: boto3's s3 client; needs s3:GetBucketPublicAccessBlock, s3:GetEncryptionConfiguration and
+            s3:GetBucketPolicyStatus.
+        bucket: its name.
+    """
+    from botocore.exceptions import ClientError
+
+    problems = []
+    try:
+        block = client.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
+    except ClientError:
+        block = {}
+    open_ways = [name for name in _BLOCKS if block.get(name) is not True]
+    if open_ways:
+        problems.append(f"Bucket {bucket} doesn't block public access by {', '.join(open_ways)}; switch all four on.")
+    try:
+        rules = client.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    except ClientError:
+        rules = []
+    defaults = [rule.get("ApplyServerSideEncryptionByDefault", {}) for rule in rules]
+    if not any(one.get("SSEAlgorithm") == "aws:kms" and one.get("KMSMasterKeyID") for one in defaults):
+        problems.append(f"Bucket {bucket} doesn't encrypt by aws:kms with a key of yours; set that as its default.")
+    try:
+        public = client.get_bucket_policy_status(Bucket=bucket)["PolicyStatus"]["IsPublic"]
+    except ClientError as error:
+        # A bucket without a policy is not public by one; any other refusal leaves the question open.
+        public = error.response["Error"]["Code"] != "NoSuchBucketPolicy"
+    if public:
+        problems.append(f"Bucket {bucket} may be public by its policy; remove the statement that allows everyone.")
+    return problems
+
+
+_BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+
+
+def _trackers(plan: Plan) -> Iterator[str]:
+    for where, text in _all_texts(plan):
+        name = tracker(text)
+        if name:
+            yield (
+                f"{where} speaks of {name}, which would take figures and pictures of patients out of your account; "
+                f"track by TensorBoard or by MLflow in a file store."
+            )
+
+
+def _identities(plan: Plan) -> Iterator[str]:
+    for label in ("run", "bucket"):
+        for kind in kinds(getattr(plan, label)):
+            yield _looks_like(f"The plan's {label} name", kind)
+    for step in plan.steps:
+        seen = set(findings({"name": step.name})) | set(findings(step.request))
+        for path, kind in sorted(seen):
+            yield _looks_like(redact(f"{step.name}: {path}"), kind)
+    for number, upload in enumerate(plan.uploads, start=1):
+        # The URI itself may hold the patient's name, so the upload is told by its place in the plan.
+        for kind in kinds(upload.uri):
+            yield _looks_like(f"Upload {number}: its name", kind)
+        if upload.data is not None:
+            for path, kind in sorted(set(findings_in_json(upload.data.decode("utf-8", errors="replace")))):
+                name = upload.uri.rsplit("/", 1)[-1]
+                yield _looks_like(redact(f"Upload {number}, {name}: {path or 'its text'}"), kind)
+
+
+def _all_texts(plan: Plan) -> Iterator[tuple[str, str]]:
+    for step in plan.steps:
+        for path, text in texts(step.request):
+            yield f"{step.name}: {path}", text
+    for upload in plan.uploads:
+        if upload.data is not None:
+            yield f"Upload {upload.uri}", upload.data.decode("utf-8", errors="replace")
+
+
+def _looks_like(where: str, kind: str) -> str:
+    return (
+        f"{where} looks like {kind}, and this text is stored and logged outside the encrypted data; remove it, or give "
+        f"a pseudonym."
+    )

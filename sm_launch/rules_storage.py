@@ -1,0 +1,113 @@
+"""Rules of disks, buckets, paths and names."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sm_launch.instances import instance, known, takes_volume_key
+from sm_launch.steps import Plan
+from sm_launch.views import CREATE_PROCESSING, fleets, of
+
+PROCESSING_ROOT = "/opt/ml/processing"
+# Names of general purpose buckets: docs, "General purpose bucket naming rules".
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+# Resources that a SageMaker job can use in its own region only; an IAM role has no region in its ARN.
+_ARN = re.compile(r"arn:[a-z-]+:(kms|sns|fsx|sagemaker|codebuild):([a-z0-9-]+):\d{12}:")
+# The oldest region takes no LocationConstraint (API reference, CreateBucketConfiguration).
+_FIRST_REGION = "us-east-1"
+
+
+def volume_key(plan: Plan) -> Iterator[str]:
+    """Types with local NVMe disks take no VolumeKmsKeyId: hardware encrypts them (API reference, ResourceConfig)."""
+    for fleet in fleets(plan):
+        if fleet.volume_key and not takes_volume_key(fleet.instance_type):
+            yield (
+                f"{fleet.step.name}: {fleet.path}VolumeKmsKeyId is given, and AWS refuses it on "
+                f"{fleet.instance_type}, whose local NVMe disks are encrypted by hardware; remove the key."
+            )
+
+
+def local_disk_size(plan: Plan) -> Iterator[str]:
+    """Types with local NVMe disks have that space and no EBS volume (API reference, ResourceConfig.VolumeSizeInGB)."""
+    for fleet in fleets(plan):
+        if not known(fleet.instance_type):
+            continue
+        disks = instance(fleet.instance_type).nvme_gb
+        if disks and fleet.volume_gb > disks:
+            yield (
+                f"{fleet.step.name}: {fleet.path}VolumeSizeInGB is {fleet.volume_gb}, and {fleet.instance_type} has "
+                f"its {disks} GB of local NVMe and takes no volume; lower it or take a larger size."
+            )
+
+
+def processing_paths(plan: Plan) -> Iterator[str]:
+    """Inputs and outputs of a processing job lie under /opt/ml/processing (API reference, ProcessingS3Input)."""
+    for step in of(plan, CREATE_PROCESSING):
+        parts = [("ProcessingInputs", "S3Input", step.request.get("ProcessingInputs", ()))]
+        outputs = step.request.get("ProcessingOutputConfig", {}).get("Outputs", ())
+        parts.append(("ProcessingOutputConfig.Outputs", "S3Output", outputs))
+        for name, member, entries in parts:
+            for index, entry in enumerate(entries):
+                path = entry.get(member, {}).get("LocalPath")
+                if path is not None and not path.startswith(f"{PROCESSING_ROOT}/"):
+                    yield (
+                        f"{step.name}: {name}[{index}].{member}.LocalPath is {path!r}, and AWS takes a folder under "
+                        f"{PROCESSING_ROOT}/; move it there."
+                    )
+
+
+def unique_names(plan: Plan) -> Iterator[str]:
+    """No two steps make a thing of the same kind and name."""
+    for (kind, name), count in Counter((step.kind, step.name) for step in plan.steps if step.kind).items():
+        if count > 1:
+            yield f"{name}: the plan makes {count} things of kind {kind} with this name; rename one."
+
+
+def bucket_name(plan: Plan) -> Iterator[str]:
+    """The bucket's name is one that S3 takes, without dots, which break TLS for virtual-hosted addresses."""
+    if not _BUCKET.fullmatch(plan.bucket) or "." in plan.bucket:
+        yield (
+            f"Bucket {plan.bucket!r} is no name to use: S3 takes 3 to 63 lower-case letters, digits and hyphens, and a "
+            f"dot breaks TLS; rename it."
+        )
+
+
+def bucket_region(plan: Plan) -> Iterator[str]:
+    """A bucket made by the plan lies in the plan's region (API reference, CreateBucket)."""
+    for step in of(plan, "CreateBucket"):
+        place = step.request.get("CreateBucketConfiguration", {}).get("LocationConstraint")
+        wanted = None if plan.region == _FIRST_REGION else plan.region
+        if place != wanted:
+            yield (
+                f"{step.name}: CreateBucketConfiguration.LocationConstraint is {place or 'absent'}, and a bucket for "
+                f"jobs in {plan.region} takes {wanted or 'none'}; change it."
+            )
+
+
+def arn_region(plan: Plan) -> Iterator[str]:
+    """Keys, topics, file systems and models lie in the plan's region, where its jobs can use them."""
+    for step in plan.steps:
+        for path, text in texts(step.request):
+            found = _ARN.search(text)
+            if found and found[2] != plan.region:
+                yield (
+                    f"{step.name}: {path} names a {found[1]} resource of {found[2]}, and jobs in {plan.region} use "
+                    f"those of their own region; give one there."
+                )
+
+
+def texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every text of a request with its path; keys of maps count as texts."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            inner = f"{path}.{key}" if path else str(key)
+            yield inner, str(key)
+            yield from texts(part, inner)
+    elif isinstance(value, (list, tuple)):
+        for index, part in enumerate(value):
+            yield from texts(part, f"{path}[{index}]")

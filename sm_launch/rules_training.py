@@ -1,0 +1,200 @@
+"""Rules of training and tuning: spot, warm pools, metrics, channels, trials."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from sm_launch.steps import Plan
+from sm_launch.views import CREATE_TUNING, Training, channels, of, requirements, trainings
+
+# docs, "Train Using SageMaker Managed Warm Pools"; the API model itself says 21600.
+WARM_POOL_LIMIT_S = 3600
+WHEELS_CHANNEL = "wheels"
+
+
+def spot_wait(plan: Plan) -> Iterator[str]:
+    """Spot training waits at least as long as it may run (API reference, StoppingCondition)."""
+    for training in trainings(plan):
+        stop = training.request.get("StoppingCondition", {})
+        if not training.spot:
+            continue
+        run, wait = stop.get("MaxRuntimeInSeconds", 86_400), stop.get("MaxWaitTimeInSeconds")
+        if wait is None or wait < run:
+            yield (
+                f"{training.step.name}: {training.path}StoppingCondition.MaxWaitTimeInSeconds is "
+                f"{'absent' if wait is None else wait}, and spot training takes at least MaxRuntimeInSeconds, {run}; "
+                f"set max_wait to {run} or more."
+            )
+
+
+def spot_only_wait(plan: Plan) -> Iterator[str]:
+    """Only spot training has a MaxWaitTimeInSeconds (API reference, StoppingCondition)."""
+    for training in trainings(plan):
+        if not training.spot and "MaxWaitTimeInSeconds" in training.request.get("StoppingCondition", {}):
+            yield (
+                f"{training.step.name}: {training.path}StoppingCondition.MaxWaitTimeInSeconds is given without "
+                f"EnableManagedSpotTraining, and AWS refuses that; remove max_wait or ask for spot."
+            )
+
+
+def spot_checkpoint(plan: Plan) -> Iterator[str]:
+    """Spot training keeps checkpoints in S3: an interruption takes everything else with it."""
+    for training in trainings(plan):
+        if training.spot and not training.request.get("CheckpointConfig", {}).get("S3Uri"):
+            yield (
+                f"{training.step.name}: {training.path}CheckpointConfig is absent, and spot training would begin anew "
+                f"after each interruption; give a checkpoint prefix in S3."
+            )
+
+
+def warm_pool_spot(plan: Plan) -> Iterator[str]:
+    """A warm pool isn't kept for spot training (docs, "Train Using SageMaker Managed Warm Pools")."""
+    for training in _with_warm_pool(plan):
+        if training.spot:
+            yield (
+                f"{training.step.name}: {training.path}ResourceConfig.KeepAlivePeriodInSeconds is "
+                f"{_keep_alive(training)} together with EnableManagedSpotTraining, and AWS keeps no warm pool of spot "
+                f"machines; remove keep_alive or spot."
+            )
+
+
+def warm_pool_groups(plan: Plan) -> Iterator[str]:
+    """A warm pool has machines of one type (docs, "Train Using SageMaker Managed Warm Pools")."""
+    for training in _with_warm_pool(plan):
+        if training.request["ResourceConfig"].get("InstanceGroups"):
+            yield (
+                f"{training.step.name}: {training.path}ResourceConfig.KeepAlivePeriodInSeconds is "
+                f"{_keep_alive(training)} together with InstanceGroups, and AWS keeps no warm pool of several types; "
+                f"remove keep_alive or take one instance type."
+            )
+
+
+def warm_pool_length(plan: Plan) -> Iterator[str]:
+    """A warm pool is kept for an hour at most (docs, "Train Using SageMaker Managed Warm Pools")."""
+    for training in _with_warm_pool(plan):
+        if _keep_alive(training) > WARM_POOL_LIMIT_S:
+            yield (
+                f"{training.step.name}: {training.path}ResourceConfig.KeepAlivePeriodInSeconds is "
+                f"{_keep_alive(training)}, and AWS keeps a warm pool for {WARM_POOL_LIMIT_S} s at most; lower it."
+            )
+
+
+def metric_regex(plan: Plan) -> Iterator[str]:
+    """A metric's regular expression is valid, has one group, and neither matches nor captures the empty text."""
+    for training in trainings(plan):
+        metrics = training.request.get("AlgorithmSpecification", {}).get("MetricDefinitions", ())
+        for index, metric in enumerate(metrics):
+            where = f"{training.step.name}: {training.path}AlgorithmSpecification.MetricDefinitions[{index}].Regex"
+            regex = metric.get("Regex", "")
+            try:
+                compiled = re.compile(regex)
+            except re.error as error:
+                yield f"{where} is {regex!r}, which is no regular expression ({error}); mend it."
+                continue
+            if compiled.groups != 1:
+                yield f"{where} is {regex!r} with {compiled.groups} groups, and AWS reads the value from one; use one."
+            elif compiled.search("") or re.fullmatch(_first_group(regex), ""):
+                yield (
+                    f"{where} is {regex!r}, which can capture an empty text, and AWS would record no number; "
+                    f"write the group as ([0-9.eE+-]+)."
+                )
+
+
+def channel_names(plan: Plan) -> Iterator[str]:
+    """Channel names differ: each is a folder under /opt/ml/input/data."""
+    for training in trainings(plan):
+        names = Counter(channel.get("ChannelName") for _, channel in channels(training))
+        for name, count in names.items():
+            if count > 1:
+                yield (
+                    f"{training.step.name}: {training.path}InputDataConfig has {count} channels named {name!r}, and "
+                    f"each needs a name of its own; rename them."
+                )
+
+
+def isolated_install(plan: Plan) -> Iterator[str]:
+    """An isolated training that installs packages brings them: there is no package index within reach."""
+    for training in trainings(plan):
+        given = {channel.get("ChannelName") for _, channel in channels(training)}
+        wanted = [line for line in requirements(plan, training.request) if line.strip() and not line.startswith("#")]
+        if training.request.get("EnableNetworkIsolation") and wanted and WHEELS_CHANNEL not in given:
+            yield (
+                f"{training.step.name}: {training.path}EnableNetworkIsolation is true and requirements.txt wants "
+                f"{wanted[0].strip()!r}, which cannot be downloaded then; add a {WHEELS_CHANNEL!r} channel that holds "
+                f"the wheels."
+            )
+
+
+def tuning_objective(plan: Plan) -> Iterator[str]:
+    """The objective of a tuning is among the metrics that its trials report."""
+    for training in trainings(plan):
+        objective = training.request.get("TuningObjective") or training.step.request.get(
+            "HyperParameterTuningJobConfig", {}
+        ).get("HyperParameterTuningJobObjective", {})
+        metrics = training.request.get("AlgorithmSpecification", {}).get("MetricDefinitions", ())
+        wanted = objective.get("MetricName")
+        if training.step.operation == CREATE_TUNING and wanted and wanted not in [one.get("Name") for one in metrics]:
+            yield (
+                f"{training.step.name}: the objective {wanted!r} is not among "
+                f"{training.path}AlgorithmSpecification.MetricDefinitions, and AWS would find no value to compare; "
+                f"define it."
+            )
+
+
+def tuning_parallel(plan: Plan) -> Iterator[str]:
+    """A tuning runs no more trials at once than it runs in all (API reference, ResourceLimits)."""
+    for step in of(plan, CREATE_TUNING):
+        limits = step.request.get("HyperParameterTuningJobConfig", {}).get("ResourceLimits", {})
+        parallel, total = limits.get("MaxParallelTrainingJobs", 1), limits.get("MaxNumberOfTrainingJobs")
+        if total is not None and parallel > total:
+            yield (
+                f"{step.name}: ResourceLimits.MaxParallelTrainingJobs is {parallel}, and AWS takes at most "
+                f"MaxNumberOfTrainingJobs, {total}; lower it."
+            )
+
+
+def hyperband_stopping(plan: Plan) -> Iterator[str]:
+    """Hyperband stops trials itself, so early stopping stays off (docs, "Stop Training Jobs Early")."""
+    for step in of(plan, CREATE_TUNING):
+        config = step.request.get("HyperParameterTuningJobConfig", {})
+        if config.get("Strategy") == "Hyperband" and config.get("TrainingJobEarlyStoppingType", "Off") != "Off":
+            yield (
+                f"{step.name}: TrainingJobEarlyStoppingType is {config['TrainingJobEarlyStoppingType']!r} with the "
+                f"Hyperband strategy, which stops trials itself; set it to 'Off'."
+            )
+
+
+def _with_warm_pool(plan: Plan) -> Iterator[Training]:
+    return (training for training in trainings(plan) if _keep_alive(training))
+
+
+def _keep_alive(training: Training) -> int:
+    return training.request.get("ResourceConfig", {}).get("KeepAlivePeriodInSeconds", 0)
+
+
+def _first_group(regex: str) -> str:
+    """The text between the parentheses of a regular expression's only group."""
+    start, depth, position, in_class = -1, 0, 0, False
+    while position < len(regex):
+        letter = regex[position]
+        if letter == "\\":
+            position += 2
+            continue
+        if in_class:
+            in_class = letter != "]"
+        elif letter == "[":
+            in_class = True
+        elif letter == "(":
+            captures = not regex.startswith("(?", position) or regex.startswith("(?P<", position)
+            if start < 0 and captures:
+                start, depth = position + 1, 0
+            elif start >= 0:
+                depth += 1
+        elif letter == ")" and start >= 0:
+            if depth == 0:
+                return re.sub(r"^\?P<\w+>", "", regex[start:position])
+            depth -= 1
+        position += 1
+    return regex

@@ -1,0 +1,265 @@
+"""The spec: what a user wants of SageMaker, as dataclasses that a YAML file or Python fills.
+
+Names of knobs are the bundle's own where both have them. Nothing here knows AWS's API; ``plan`` makes the requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Profile = Literal["standard", "phi"]
+Launch = Literal["auto", "none", "torchrun", "mpirun", "smddprun"]
+
+
+@dataclass(frozen=True)
+class Security:
+    """Protection of data and network; ``profile: phi`` demands all of it.
+
+    Attributes:
+        kms_key: KMS key (ARN, id or alias) of volumes, outputs and uploads; None leaves S3's own encryption.
+        subnets: VPC subnets of the instances.
+        security_groups: VPC security groups of the instances.
+        network_isolation: containers reach nothing but each other; packages must come as a channel of wheels.
+        encrypt_traffic: encryption between the instances of a job; costs some training time.
+    """
+
+    kms_key: str | None = None
+    subnets: tuple[str, ...] = ()
+    security_groups: tuple[str, ...] = ()
+    network_isolation: bool = False
+    encrypt_traffic: bool = False
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The bucket of every upload and output.
+
+    Attributes:
+        name: S3 bucket.
+        prefix: folder in it.
+        create: make it if it does not exist, closed to the public, TLS only, encrypted, with a lifecycle for scraps.
+    """
+
+    name: str
+    prefix: str = "sm-launch"
+    create: bool = False
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data set.
+
+    Attributes:
+        source: a folder (relative to the spec file), which is copied to S3; or s3://BUCKET/PREFIX, used where it is.
+    """
+
+    source: str
+
+
+@dataclass(frozen=True)
+class FileSystem:
+    """FSx for Lustre in front of the data set, made before training and deleted by ``down``.
+
+    Attributes:
+        size_gib: 1200, 2400 or a multiple of 2400.
+        kind: SCRATCH_2 reads the bucket by an import path; PERSISTENT_2 by a data repository association.
+        throughput: MB/s per TiB of PERSISTENT_2: 125, 250, 500 or 1000.
+        expected_hours: how long it is expected to live; for the cost only.
+    """
+
+    size_gib: int = 1200
+    kind: Literal["SCRATCH_2", "PERSISTENT_2"] = "SCRATCH_2"
+    throughput: int = 250
+    expected_hours: float | None = None
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """A Processing job that runs a module of the bundle on N machines.
+
+    Attributes:
+        instance_type: for example ml.c5.4xlarge.
+        instance_count: machines; each takes its share of the cases.
+        module: what ``python -m`` runs in the bundle's folder.
+        arguments: its command line; {input:data}, {output:NAME}, {host_index} and {host_count} are filled in. None
+            takes those of this project's ``scripts.store``.
+        output: name of the output, as in {output:NAME}.
+        sharded: parts of the data set whose objects are dealt to the machines (ShardedByS3Key); empty gives every
+            machine everything.
+        replicated: where ``sharded`` is used: the parts that every machine gets.
+        packages: pip requirements to install at start; None takes the bundle's own, from metadata.json.
+        image: container; None takes the PyTorch CPU image.
+        volume_gb: disk of a machine.
+        max_hours: the job is stopped after this.
+        expected_hours: for the cost only.
+        environment: variables.
+    """
+
+    instance_type: str
+    instance_count: int = 1
+    module: str = "scripts.store"
+    arguments: tuple[str, ...] | None = None
+    output: str = "store"
+    sharded: tuple[str, ...] = ()
+    replicated: tuple[str, ...] = ()
+    packages: tuple[str, ...] | None = None
+    image: str | None = None
+    volume_gb: int = 100
+    max_hours: float = 6.0
+    expected_hours: float | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Train:
+    """A training job.
+
+    Attributes:
+        instance_type: for example ml.g5.2xlarge.
+        instance_count: machines.
+        configs: config files of the bundle, later ones override.
+        multi_process_configs: added behind ``configs`` where more than one process trains.
+        overrides: values of the configs by id, as on the command line of ``monai.bundle run``.
+        channels: name of a channel to its source: data, preprocess, or s3://...
+        channel_knobs: knob to the channel whose folder it names; a bundle's dataset_dir is filled without it.
+        launch: how processes are started; auto is torchrun where there is more than one, else none.
+        backend: value of the bundle's knob ``backend``, where it has one; smddp needs an image and a type with it.
+        processes_per_host: None takes one a GPU.
+        input_mode: File copies a channel first, FastFile streams it; with a file system it is read there.
+        image: container; None takes the PyTorch image.
+        packages: pip requirements to install at start; None takes the bundle's own, from metadata.json.
+        volume_gb: disk of a machine, where its type has none of its own.
+        max_hours: the job is stopped after this.
+        expected_hours: for the cost only.
+        spot: spare capacity, with checkpoints and resume.
+        max_wait_hours: with spot: the job is given up after this, waiting included.
+        keep_alive_minutes: keep the machines for the next job (warm pool), billed.
+        resume: keep checkpoints in S3 and continue from them, which spot always does.
+        tensorboard: copy TensorBoard's files to S3 as they are written.
+        mlflow_arn: MLflow app or tracking server on SageMaker.
+        keep: which files of the bundle, models/ included, go into the model artifact, as patterns; an asterisk stands
+            for any characters.
+        metrics: name to the regular expression that finds it in the log; None takes
+            train_loss and val_mean_dice as this project's bundle and MONAI's StatsHandler print them.
+        environment: variables.
+    """
+
+    instance_type: str
+    instance_count: int = 1
+    configs: tuple[str, ...] = ("configs/train.json",)
+    multi_process_configs: tuple[str, ...] = ("configs/multi_gpu_train.json",)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    channels: Mapping[str, str] = field(default_factory=lambda: {"train": "data"})
+    channel_knobs: Mapping[str, str] = field(default_factory=dict)
+    launch: Launch = "auto"
+    backend: Literal["auto", "nccl", "gloo", "smddp"] = "auto"
+    processes_per_host: int | None = None
+    input_mode: Literal["File", "FastFile"] = "File"
+    image: str | None = None
+    packages: tuple[str, ...] | None = None
+    volume_gb: int = 100
+    max_hours: float = 24.0
+    expected_hours: float | None = None
+    spot: bool = False
+    max_wait_hours: float | None = None
+    keep_alive_minutes: int = 0
+    resume: bool = False
+    tensorboard: bool = True
+    mlflow_arn: str | None = None
+    keep: tuple[str, ...] = ("*",)
+    metrics: Mapping[str, str] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Tune:
+    """Automatic Model Tuning around the training of the spec.
+
+    Attributes:
+        search: the bundle's search-space file, for example configs/search/distmis_grid.json.
+        strategy: Bayesian, Random, Grid or Hyperband; None takes the file's.
+        trials: how many.
+        parallel: at a time.
+        early_stopping: stop trials that will not win.
+        metric: objective, one of the training's metrics; None takes the file's.
+        mode: max or min; None takes the file's.
+    """
+
+    search: str
+    strategy: Literal["Bayesian", "Random", "Grid", "Hyperband"] | None = None
+    trials: int = 10
+    parallel: int = 2
+    early_stopping: bool = False
+    metric: str | None = None
+    mode: Literal["max", "min"] | None = None
+
+
+@dataclass(frozen=True)
+class Deploy:
+    """An endpoint or a batch job around the trained model.
+
+    Attributes:
+        mode: async suits volumes; realtime up to 25 MB and 60 s; serverless up to 4 MB; batch is no endpoint.
+        image: the serving container (sm_launch/container/serve); there is no stock one.
+        instance_type: None only where serverless.
+        instance_count: machines.
+        model: s3://.../model.tar.gz; None takes the training's.
+        config: inference config in the bundle.
+        max_instances: upper end of autoscaling; 0 is no autoscaling.
+        memory_mb: of a serverless endpoint, 1024 to 6144.
+        input: batch only: data, or s3://... of the cases.
+        max_hours: batch only.
+        expected_hours: for the cost only.
+        environment: variables.
+    """
+
+    image: str
+    mode: Literal["async", "realtime", "serverless", "batch"] = "async"
+    instance_type: str | None = None
+    instance_count: int = 1
+    model: str | None = None
+    config: str = "configs/inference.json"
+    max_instances: int = 0
+    memory_mb: int = 6144
+    input: str = "data"
+    max_hours: float = 6.0
+    expected_hours: float | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Everything about one run.
+
+    Attributes:
+        name: begins every name; letters, digits and hyphens, at most 24.
+        bundle: the bundle's folder.
+        region: AWS region.
+        bucket: where files go.
+        role: ARN of the execution role.
+        profile: phi refuses whatever would leave patient data unprotected.
+        security: protection.
+        wheels: folder of wheels that travel along, from which jobs install without network.
+        data: the data set.
+        file_system: FSx for Lustre in front of it.
+        preprocess, train, tune, deploy: the jobs; each is left out by leaving it out.
+        tags: tags of everything made.
+    """
+
+    name: str
+    bundle: str
+    region: str
+    bucket: Bucket
+    role: str
+    profile: Profile = "standard"
+    security: Security = field(default_factory=Security)
+    wheels: str | None = None
+    data: Data | None = None
+    file_system: FileSystem | None = None
+    preprocess: Preprocess | None = None
+    train: Train | None = None
+    tune: Tune | None = None
+    deploy: Deploy | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
