@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 STATUS, LOG, METRIC, TRIAL, NOTE, END = "status", "log", "metric", "trial", "note", "end"
-TRAINING_JOB, PROCESSING_JOB, TRANSFORM_JOB = "training-job", "processing-job", "transform-job"
-TUNING_JOB, ENDPOINT = "tuning-job", "endpoint"
 
 
 @dataclass(frozen=True)

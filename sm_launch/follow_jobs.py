@@ -8,15 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, ClassVar
 
-from sm_launch.events import (
-    ENDPOINT,
-    PROCESSING_JOB,
-    STATUS,
-    TRAINING_JOB,
-    TRANSFORM_JOB,
-    Event,
-    Outcome,
-)
+from sm_launch.events import STATUS, Event, Outcome
 
 ENDED = ("Completed", "Failed", "Stopped")
 FAILURE_LENGTH = 400
@@ -79,6 +71,10 @@ class Watch:
         """Why it failed, in one sentence."""
         return one_sentence(self.answer.get("FailureReason"))
 
+    def failed(self) -> bool:
+        """Whether it failed."""
+        return self.answer[self.status] == "Failed"
+
     def sources(self) -> list[Source]:
         """Where its logs are."""
         return [Source(self.name, self.group, f"{self.name}/")]
@@ -131,11 +127,10 @@ class ProcessingWatch(Watch):
     group, begin, end = "/aws/sagemaker/ProcessingJobs", "ProcessingStartTime", "ProcessingEndTime"
 
     def reason(self) -> str | None:
-        # ExitMessage is what the container wrote of itself: nearer to the cause than SageMaker's own words.
-        return one_sentence(self.answer.get("ExitMessage")) if self._failed() else None
-
-    def _failed(self) -> bool:
-        return False
+        # What the container wrote of itself is nearer to the cause than SageMaker's own words.
+        return (
+            one_sentence(self.answer.get("ExitMessage") or self.answer.get("FailureReason")) if self.failed() else None
+        )
 
 
 class TransformWatch(Watch):
@@ -161,14 +156,6 @@ class EndpointWatch(Watch):
 
     def outcome(self) -> Outcome:
         return Outcome(self.answer[self.status], self.reason())
-
-
-WATCHES: dict[str, type[Watch]] = {
-    TRAINING_JOB: TrainingWatch,
-    PROCESSING_JOB: ProcessingWatch,
-    TRANSFORM_JOB: TransformWatch,
-    ENDPOINT: EndpointWatch,
-}
 
 
 def one_sentence(reason: str | None) -> str | None:

@@ -26,10 +26,12 @@ class Line:
 
 @dataclass
 class _Stream:
-    """How far a stream was read: the token to go on with, and how many events of the last millisecond were seen."""
+    """How far a stream was read: the token to go on with, from which time on it counts (0 is the stream's beginning),
+    and how many events of the last millisecond were seen."""
 
     name: str
     token: str | None = None
+    since: int = 0
     last: int = 0
     of_last: int = 0
 
@@ -57,12 +59,24 @@ class LogTail:
 
         Raises:
             botocore.exceptions.ClientError: CloudWatch refuses.
+            botocore.exceptions.BotoCoreError: it cannot be reached; the next poll goes on where this one ended.
         """
+        from botocore.exceptions import BotoCoreError, ClientError
+
         self._find_streams()
         behind = list(self._streams.values())
         while behind:
-            pages = [(stream, *self._page(stream)) for stream in behind]
+            pages, refused = [], None
+            for stream in behind:
+                try:
+                    pages.append((stream, *self._page(stream)))
+                except (BotoCoreError, ClientError) as error:
+                    # What the others gave counts as read, so it is told before the error is.
+                    refused = error
+                    break
             yield from heapq.merge(*(lines for _, lines, _ in pages), key=lambda line: line.time)
+            if refused is not None:
+                raise refused
             behind = [stream for stream, _, more in pages if more]
 
     def _find_streams(self) -> None:
@@ -89,7 +103,9 @@ class LogTail:
         if stream.token is not None:
             names["nextToken"] = stream.token
         elif stream.last:
-            names["startTime"], skip = stream.last, stream.of_last
+            stream.since, skip = stream.last, stream.of_last
+        if stream.since:
+            names["startTime"] = stream.since
         try:
             page = self._client.get_log_events(**names)
         except ClientError as error:

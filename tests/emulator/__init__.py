@@ -37,7 +37,7 @@ from emulator.containers import ANY_IMAGE
 from emulator.faults import Faults
 from emulator.guard import loopback_only
 from emulator.leftover import Left, everything_left
-from emulator.others import moto
+from emulator.others import PLATFORM, moto
 from emulator.shapes import boto_session
 from emulator.wire import SERVICES, serving
 from emulator.world import ACCOUNT, World
@@ -123,7 +123,7 @@ def _client_maker(url: str, region: str) -> Any:
     from botocore.config import Config
 
     made: dict[str, Any] = {}
-    session = boto_session(region, "platform")
+    session = boto_session(region, PLATFORM)
     # The region's name, not us-east-1's global endpoint; a user's settings must not reach in here.
     config = Config(retries={"max_attempts": 3}, s3={"addressing_style": "path"}, proxies={})
 

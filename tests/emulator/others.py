@@ -2,36 +2,54 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from emulator.errors import AwsError
 from emulator.faults import Faults
+from emulator.world import USER
 
 LOOPBACK = "127.0.0.1"
+# The access key of the emulator itself, which plays AWS's own platform: faults are for the user alone.
+PLATFORM = "platform"
 ERROR = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
 MESSAGES = {"AccessDenied": "Access Denied", "SlowDown": "Please reduce your request rate."}
 
 
 class _Faulty:
-    """moto's application, behind the faults that a test has asked for."""
+    """moto's application, behind the faults that a test has asked for: of JSON services by operation, of S3 by path."""
 
     def __init__(self, application: Callable[..., Any], faults: Faults) -> None:
         self.application = application
         self.faults = faults
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        refused = self.faults.http_refusal(environ["REQUEST_METHOD"], environ.get("PATH_INFO", ""))
-        if refused is None:
+        if f"Credential={PLATFORM}/" in environ.get("HTTP_AUTHORIZATION", ""):
             return self.application(environ, start_response)
-        status, code = refused
-        # An unread body would be taken for the connection's next request.
-        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        body = ERROR.format(code=code, message=MESSAGES.get(code, code)).encode()
-        start_response(f"{status} {code}", [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
-        return [body]
+        refused = self.faults.http_refusal(environ["REQUEST_METHOD"], environ.get("PATH_INFO", ""))
+        if refused is not None:
+            status, code = refused
+            return _refuse(environ, start_response, status, ERROR.format(code=code, message=MESSAGES.get(code, code)))
+        target, _, operation = environ.get("HTTP_X_AMZ_TARGET", "").partition(".")
+        try:
+            self.faults.before(target.split("_")[0].lower(), operation, USER, "*")
+        except AwsError as error:
+            content = json.dumps({"__type": error.code, "message": error.message})
+            return _refuse(environ, start_response, error.status, content)
+        return self.application(environ, start_response)
+
+
+def _refuse(environ: dict[str, Any], start_response: Callable[..., Any], status: int, content: str) -> list[bytes]:
+    # An unread body would be taken for the connection's next request.
+    environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    body = content.encode()
+    kind = "application/xml" if content.startswith("<") else "application/x-amz-json-1.1"
+    start_response(f"{status} Refused", [("Content-Type", kind), ("Content-Length", str(len(body)))])
+    return [body]
 
 
 @contextmanager

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from emulator.accounts import check_capacity
 from emulator.errors import NOT_FOUND, AwsError
-from emulator.jobs import COMPLETED, FAILED, STOPPED, TRAINING, TUNING, Job, add_job, delete_job, stop_job
+from emulator.jobs import ENDED, FAILED, TRAINING, TUNING, Job, add_job, delete_job, stop_job
 from emulator.listing import pages
 from emulator.logs import GROUPS, Shipper
 from emulator.running import BROKEN, listener
-from emulator.training import check_training, counted, record
+from emulator.training import check_training, counted
 from emulator.world import World, operation
 from sm_launch.errors import LaunchError
-from sm_launch.local import Event, S3Store, TuningResult, run_tuning
+from sm_launch.local import Event, S3Store, run_tuning
 from sm_launch.local.results import LOG, TRIAL
 
 TRIALS = "trials"
@@ -62,7 +64,7 @@ def _run(world: World, job: Job) -> None:
         job.finish(FAILED, BROKEN)
         raise
     else:
-        _complete(world, job, result)
+        job.finish(result.status, result.failure_reason)
     finally:
         shipper.close()
 
@@ -78,10 +80,11 @@ def _listener(world: World, job: Job, shipper: Shipper) -> Callable[[Event], Non
         takers[event.job](event)
         trial = world.tables[TRAINING][event.job]
         if event.kind == LOG:
-            _measure(job, trial, event)
+            _measure(trial, event)
         elif event.kind == TRIAL:
-            # What was drawn follows with the search's end; that the trial is over must be seen while others run.
-            trial.finish(event.status, event.message if event.status == FAILED else None)
+            _end_trial(trial, event)
+        elif event.status == "Training":
+            _read_drawn(trial, job, world.folder / TUNING / job.name / trial.name)
 
     return take
 
@@ -102,23 +105,40 @@ def _begin_trial(world: World, job: Job, name: str) -> Job:
     return trial
 
 
-def _measure(job: Job, trial: Job, event: Event) -> None:
-    """The objective's last value so far, from the line."""
-    wanted = job.request[CONFIG].get(OBJECTIVE, {}).get("MetricName")
-    for definition in job.request["TrainingJobDefinition"]["AlgorithmSpecification"].get("MetricDefinitions", ()):
+def _read_drawn(trial: Job, job: Job, folder: Path) -> None:
+    """What was drawn for the trial, from the file that its container reads."""
+    file = next(folder.rglob("input/config/hyperparameters.json"))
+    given = json.loads(file.read_text(encoding="utf-8"))
+    ranges = job.request[CONFIG].get("ParameterRanges", {}).values()
+    names = {each["Name"] for kind in ranges for each in kind}
+    trial.inner["tuned"] = {name: value for name, value in given.items() if name in names}
+    trial.request = {**trial.request, "HyperParameters": given}
+
+
+def _measure(trial: Job, event: Event) -> None:
+    """Each metric's last value so far, from the line."""
+    for definition in trial.request["AlgorithmSpecification"].get("MetricDefinitions", ()):
         found = re.search(definition["Regex"], event.message)
-        if found and definition["Name"] == wanted:
-            trial.inner["objective"] = float(found.group(1))
+        if found:
+            value = {"MetricName": definition["Name"], "Value": float(found.group(1)), "Timestamp": event.time}
+            trial.inner.setdefault("metrics", {})[definition["Name"]] = value
 
 
-def _complete(world: World, job: Job, result: TuningResult) -> None:
-    for trial in result.trials:
-        mine = world.tables[TRAINING][trial.result.name]
-        mine.request = {**mine.request, "HyperParameters": trial.request.get("HyperParameters", {})}
-        mine.inner |= {"tuned": dict(trial.hyperparameters), "objective": trial.objective}
-        mine.failure = trial.result.failure_reason
-        record(mine, trial.result)
-    job.finish(result.status, result.failure_reason)
+def _end_trial(trial: Job, event: Event) -> None:
+    """That the trial is over must be seen while others run."""
+    metrics = trial.inner.get("metrics", {})
+    seconds = max(1, round((event.time - (trial.started or event.time)).total_seconds()))
+    trial.extra |= {
+        "TrainingTimeInSeconds": seconds,
+        "BillableTimeInSeconds": seconds,
+        "FinalMetricDataList": list(metrics.values()) or None,
+    }
+    trial.finish(event.status, event.message if event.status == FAILED else None)
+
+
+def _objective(job: Job, trial: Job) -> float | None:
+    name = job.request[CONFIG].get(OBJECTIVE, {}).get("MetricName")
+    return trial.inner.get("metrics", {}).get(name, {}).get("Value")
 
 
 @operation("sagemaker", "DescribeHyperParameterTuningJob")
@@ -143,10 +163,8 @@ def describe(world: World, request: dict[str, Any]) -> dict[str, Any]:
 
 def _counts(job: Job) -> dict[str, Any]:
     trials = job.inner[TRIALS]
-    scored = sum(trial.inner.get("objective") is not None for trial in trials)
-    ended = sum(
-        trial.status in (COMPLETED, FAILED, STOPPED) and trial.inner.get("objective") is None for trial in trials
-    )
+    scored = sum(_objective(job, trial) is not None for trial in trials)
+    ended = sum(trial.status in ENDED and _objective(job, trial) is None for trial in trials)
     pending = len(trials) - scored - ended
     return {
         "TrainingJobStatusCounters": counted(trials),
@@ -156,17 +174,17 @@ def _counts(job: Job) -> dict[str, Any]:
 
 def _best(job: Job) -> dict[str, Any] | None:
     objective = job.request[CONFIG].get(OBJECTIVE)
-    scored = [trial for trial in job.inner[TRIALS] if trial.inner.get("objective") is not None]
+    scored = [trial for trial in job.inner[TRIALS] if _objective(job, trial) is not None]
     if objective is None or not scored:
         return None
     choose = max if objective["Type"] == "Maximize" else min
-    return trial_summary(job, choose(scored, key=lambda trial: trial.inner["objective"]))
+    return trial_summary(job, choose(scored, key=lambda trial: _objective(job, trial)))
 
 
 def trial_summary(job: Job, trial: Job) -> dict[str, Any]:
     """A trial in a list; what was drawn is known here when the search has ended."""
     objective = job.request[CONFIG].get(OBJECTIVE)
-    value = trial.inner.get("objective")
+    value = _objective(job, trial)
     final = {**objective, "Value": value} if objective and value is not None else None
     succeeded = {None: "Pending", False: "Failed", True: "Succeeded"}
     return trial.begun("TrainingJobStatus", "TrainingJob") | {
@@ -186,7 +204,7 @@ def list_trials(world: World, request: dict[str, Any]) -> dict[str, Any]:
     if request.get("SortBy") == "FinalObjectiveMetricValue":
         worst = float("-inf")
         request = {key: value for key, value in request.items() if key != "SortBy"}
-        trials = sorted(job.inner[TRIALS], key=lambda trial: trial.inner.get("objective") or worst)
+        trials = sorted(job.inner[TRIALS], key=lambda trial: _objective(job, trial) or worst)
         if request.get("SortOrder") == "Descending":
             trials.reverse()
         return {"TrainingJobSummaries": [trial_summary(job, trial) for trial in trials]}
