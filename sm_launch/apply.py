@@ -12,7 +12,9 @@ from sm_launch.errors import LaunchError
 from sm_launch.fleet import fleet_of
 from sm_launch.manifest import ASKED, MADE, Entry, Manifest
 from sm_launch.requests_fsx import FILE_SYSTEM_ID, MOUNT_NAME
+from sm_launch.requests_scaling import policy_arn
 from sm_launch.steps import Plan, Step
+from sm_launch.views import instructions
 
 logger = logging.getLogger(__name__)
 
@@ -51,20 +53,28 @@ def apply(
         copy_folder(copy, aws.client(session, "s3"), kms_key=plan.kms_key)
     for step in plan.steps:
         if step not in before:
-            _do(step, session, manifest, filled, watch, poll_seconds)
+            _do(plan, step, session, manifest, filled, watch, poll_seconds)
     _leave_copy(manifest, session)
 
 
 def _do(
-    step: Step, session: Any, manifest: Manifest, filled: dict[str, str], watch: Watch | None, poll_seconds: float
+    plan: Plan,
+    step: Step,
+    session: Any,
+    manifest: Manifest,
+    filled: dict[str, str],
+    watch: Watch | None,
+    poll_seconds: float,
 ) -> None:
     """One step: note, ask, note, wait."""
     request = fill(step.request, filled)
     entry = manifest.entry(step.kind, step.name) if step.kind else None
     if entry:
-        entry.state, entry.facts = ASKED, fleet_of(step)
+        entry.state, entry.facts = ASKED, {**fleet_of(step), **searched(plan, step)}
         manifest.save()
     answer = _ask(step, request, session)
+    if "PolicyARN" in answer:
+        filled[policy_arn(request["PolicyName"])] = answer["PolicyARN"]
     if entry:
         entry.facts |= _ids(answer)
         entry.state = MADE
@@ -77,6 +87,13 @@ def _do(
         if step.kind == resources.FILE_SYSTEM:
             filled[FILE_SYSTEM_ID] = entry.facts["id"]
             filled[MOUNT_NAME] = found["LustreConfiguration"]["MountName"]
+
+
+def searched(plan: Plan, step: Step) -> dict[str, Any]:
+    """Of a tuning job: which hyperparameter is which knob of the bundle, so its results can be read as overrides."""
+    if step.kind != resources.TUNING:
+        return {}
+    return {"hyperparameters": instructions(plan, step.request["TrainingJobDefinition"])["hyperparameters"]}
 
 
 def _ask(step: Step, request: Mapping[str, Any], session: Any) -> Mapping[str, Any]:
@@ -130,6 +147,8 @@ def _ids(answer: Mapping[str, Any]) -> dict[str, Any]:
         return {"id": answer["FileSystem"]["FileSystemId"]}
     if "Association" in answer:
         return {"id": answer["Association"]["AssociationId"]}
+    if "build" in answer:
+        return {"id": answer["build"]["id"]}
     return {key: value for key, value in answer.items() if key.endswith("Arn")}
 
 

@@ -64,9 +64,29 @@ def left(manifest: Manifest, session: Any) -> list[str]:
     return found
 
 
-def warm_pools(manifest: Manifest) -> list[Entry]:
-    """Training jobs whose machines may still be kept, and billed, after their end."""
-    return [e for e in manifest.entries if e.kind == resources.TRAINING and e.facts.get("keep_alive_s")]
+def delete_files(manifest: Manifest, session: Any) -> int:
+    """Delete the run's own files in S3, all versions of them; returns how many.
+
+    Raises:
+        LaunchError: AWS refuses.
+    """
+    store = aws.client(session, "s3")
+    place = {"Bucket": manifest.bucket, "Prefix": f"{manifest.folder}/"}
+    pages = store.get_paginator("list_object_versions").paginate(**place)
+    count = 0
+    for page in aws.ask("list the run's files", lambda: list(pages)):
+        listed = (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
+        objects = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in listed]
+        if objects:
+            wanted = {"Bucket": manifest.bucket, "Delete": {"Objects": objects, "Quiet": True}}
+            answer = aws.ask("delete the run's files", lambda wanted=wanted: store.delete_objects(**wanted))
+            if errors := answer.get("Errors"):
+                raise LaunchError(
+                    f"s3://{manifest.bucket}/{errors[0]['Key']}: was not deleted ({errors[0].get('Message')}), and "
+                    f"{len(errors) - 1} more; allow s3:DeleteObjectVersion."
+                )
+            count += len(objects)
+    return count
 
 
 def _in_order(manifest: Manifest) -> Iterator[Entry]:
@@ -90,7 +110,7 @@ def _remove(entry: Entry, session: Any, poll_seconds: float, patience_seconds: f
     if kind.stop and state == "InProgress":
         aws.ask(f"stop the {entry.kind} {entry.name}", lambda: getattr(service, kind.stop)(**{kind.name_key: name}))
     if kind.delete:
-        aws.ask(f"delete the {entry.kind} {entry.name}", lambda: _delete(service, kind, name))
+        aws.ask(f"delete the {entry.kind} {entry.name}", lambda: resources.delete(service, kind, name))
     if entry.kind == resources.TRAINING and entry.facts.get("keep_alive_s"):
         _release(entry, service)
     deadline = time.monotonic() + patience_seconds
@@ -110,17 +130,6 @@ def _release(entry: Entry, service: Any) -> None:
     found = aws.ask("look at the warm pool", lambda: service.describe_training_job(TrainingJobName=entry.name))
     if found.get("WarmPoolStatus", {}).get("Status") == "Available":
         aws.ask(f"release the warm pool of {entry.name}", lambda: service.update_training_job(**update))
-
-
-def _delete(service: Any, kind: resources.Kind, name: str) -> None:
-    """Delete; what is gone already is as good."""
-    from botocore.exceptions import ClientError
-
-    try:
-        getattr(service, kind.delete)(**{kind.name_key: name})
-    except ClientError as error:
-        if not resources.is_absent(error):
-            raise
 
 
 def _name(entry: Entry, kind: resources.Kind) -> str | None:

@@ -115,7 +115,7 @@ def unknown(plan: Plan) -> Iterator[str]:
 
 def _members(step: Step, path: str, request: Mapping[str, Any], members: frozenset[str]) -> Iterator[str]:
     for name, value in request.items():
-        if name not in members and _HARMLESS.get(name) != value:
+        if name not in members and (name not in _HARMLESS or _HARMLESS[name] != value):
             yield (
                 f"{step.name}: {path}{name} is not among the members that profile phi knows of {step.operation}, so it "
                 f"is refused; remove it."

@@ -42,10 +42,10 @@ DETECTORS = tuple(
             r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{22,}|glpat-[\w-]{20,}|hf_[A-Za-z0-9]{30,}"
             r"|xox[abprs]-[\w-]{10,}|sk-[A-Za-z0-9_-]{20,}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]*)",
         ),
-        ("a password or key", rf"(?i)(?<![A-Za-z]){_SECRET_WORD}\w*[\"']?\s*[=:]\s*[\"']?(?!arn:aws)[^\s\"'&]{{4,}}"),
+        ("a password or key", rf"(?i)(?<![A-Za-z]){_SECRET_WORD}\w*[\"']?\s*[=:]\s*[\"']?(?!arn:aws)[^\s\"'&,;]{{4,}}"),
         ("a password in an address", r"[a-z][a-z0-9+.-]*://[^\s/:@]+:[^\s/:@]+@"),
         # DICOM's person name, components joined by ^ (PS3.5, 6.2 VR PN).
-        ("a patient's name", r"(?<![\w)\]\[(|\\])[^\W\d_][^\W\d_]?[\w'\-]*\^[^\W\d_]{2}[\w'\- ]*"),
+        ("a patient's name", r"(?<![\w)\]\[(|\\])[^\W\d_][^\W\d_]?[\w'\-]*\^[^\W\d_]{2}[\w'\-]*(?:\^[\w'\-]*)*"),
         (
             "a patient's identity",
             r"(?i)patient'?s?[ _-]?(?:name|birth[ _-]?date|address|mothersbirthname)|\(0010,[0-9a-f]{4}\)",
@@ -67,7 +67,8 @@ DETECTORS = tuple(
 )
 # Ids that AWS made: digits in them are no date. A policy's version is a date, and the same in every policy.
 _AWS_ID = re.compile(
-    r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[0-9a-f-]+|\b(?:subnet|sg|vpc|fs|eni|vol)-[0-9a-f]{8,17}\b"
+    r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[0-9a-f-]+|arn:aws[a-z-]*:secretsmanager:[\w:/+=.@-]+"
+    r"|\b(?:subnet|sg|vpc|fs|eni|vol)-[0-9a-f]{8,17}\b"
     r"|\"Version\":\s*\"2012-10-17\""
 )
 _SECRET_FIELD = re.compile(rf"(?i)(?:^|[._\-\s\]]){_SECRET_WORD}$|_(?:token|pwd)$|^(?:token|pwd)$")
@@ -83,9 +84,14 @@ def kinds(text: str) -> list[str]:
 
 def redact(line: str) -> str:
     """A log line with everything that looks like a secret or a patient's identity replaced by its kind."""
-    for one in DETECTORS:
-        line = one.pattern.sub(f"[{one.kind}]", line)
-    return line
+    found = sorted((hit.start(), -hit.end(), one.kind) for one in DETECTORS for hit in one.pattern.finditer(line))
+    parts, end = [], 0
+    for start, minus_stop, kind in found:
+        if start >= end:
+            parts += [line[end:start], f"[{kind}]"]
+        # What overlaps an earlier finding is part of it.
+        end = max(end, -minus_stop)
+    return "".join(parts) + line[end:]
 
 
 def tracker(text: str) -> str:

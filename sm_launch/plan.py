@@ -18,7 +18,7 @@ from sm_launch.rules import advice
 from sm_launch.spec import Spec
 from sm_launch.steps import Copy, Plan, Step, Upload
 
-JOBS = ("preprocess", "train", "tune", "deploy")
+JOBS = ("preprocess", "train", "tune", "image", "deploy")
 # Run ids are names of tuning jobs, which the API limits to 32 characters: 19, a hyphen and the 12 digits of the time.
 LONGEST_NAME = 19
 STAMP = "%y%m%d%H%M%S"
@@ -85,6 +85,12 @@ def make_plan(spec: Spec, run: str, jobs: Sequence[str] = ()) -> Plan:
             job_uploads, job_steps = made(frame, last=chosen[-1] == name)
             uploads += job_uploads
             steps += job_steps
+    if "image" in chosen:
+        from sm_launch.deployment import image_build
+        from sm_launch.requests_image import image_steps, image_upload
+
+        uploads.append(image_upload(image_build(frame)))
+        steps += image_steps(image_build(frame))
     if "deploy" in chosen:
         from sm_launch.deployment import deployment_steps
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,14 +18,25 @@ def read(file: Path, changes: Sequence[str] = ()) -> Spec:
     """Read a spec file.
 
     Args:
-        file: YAML; relative folders in it are taken from the file's own folder.
+        file: YAML; relative folders in it are taken from the folder of the file that is read. ``base: FILE`` takes what
+            it lacks from another file.
         changes: ``train.instance_count=2``-like, the value in YAML; they win over the file.
 
     Raises:
         LaunchError: it cannot be read, or a key, a type or a value in it is wrong.
     """
+    content = _content(file, ())
+    for change in changes:
+        _set(content, change)
+    return with_paths(build(content, str(file)), file.resolve().parent)
+
+
+def _content(file: Path, readers: tuple[Path, ...]) -> dict[str, Any]:
+    """A file's keys over those of its base; ``readers`` are the files that named it."""
     import yaml
 
+    if file in readers:
+        raise LaunchError(f"{file}: is its own base by way of {readers[-1]}; take one of the two lines away.")
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -36,10 +48,17 @@ def read(file: Path, changes: Sequence[str] = ()) -> Spec:
     if not isinstance(content, Mapping):
         raise LaunchError(f"{file}: holds no keys; compare it with a file of sm_launch/specs.")
     content = dict(content)
-    for change in changes:
-        _set(content, change)
-    spec = build(content, str(file))
-    return with_paths(spec, file.resolve().parent)
+    base = content.pop("base", None)
+    if base is None:
+        return content
+    return _over(_content(Path(os.path.normpath(file.parent / str(base))), (*readers, file)), content)
+
+
+def _over(below: Any, above: Any) -> Any:
+    """``above`` laid over ``below``, key by key; lists and plain values are replaced."""
+    if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
+        return above
+    return {**below, **{key: _over(below.get(key), value) for key, value in above.items()}}
 
 
 def build(content: Mapping[str, Any], where: str = "spec") -> Spec:

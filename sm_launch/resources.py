@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 TRAINING, PROCESSING, TUNING, TRANSFORM = "training-job", "processing-job", "tuning-job", "transform-job"
-ENDPOINT, ENDPOINT_CONFIG, MODEL = "endpoint", "endpoint-config", "model"
+ENDPOINT, ENDPOINT_CONFIG, MODEL, ALARM = "endpoint", "endpoint-config", "model", "alarm"
 FILE_SYSTEM, DATA_REPOSITORY = "file-system", "data-repository"
-BUCKET = "bucket"
+BUILD, BUILD_PROJECT, REPOSITORY = "build", "build-project", "repository"
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,15 @@ class Kind:
     Attributes:
         service: boto3's name of its service.
         describe: method that tells its state.
-        name_key: parameter that names it.
+        name_key: parameter that names it, one or a list.
+        listed: where the answer has it, for methods that describe several; empty for those that describe one.
         status_key: where the answer tells the state; empty for things without one.
         ready: states that mean done or ready.
         failed: states from which it will not become ready.
         stop: method that ends it while it runs; empty where there is none.
         delete: method that removes it; empty for jobs, whose records cost nothing and stay as history.
+        delete_key: parameter that names it there; empty is ``name_key``.
+        delete_more: further parameters of that method.
         fact: the entry's fact that names it to AWS; empty where the plan's own name does.
         costs: what it costs while it exists and nobody uses it; empty for nothing.
     """
@@ -32,60 +35,68 @@ class Kind:
     service: str
     describe: str
     name_key: str
+    listed: str = ""
     status_key: str = ""
     ready: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
     stop: str = ""
     delete: str = ""
+    delete_key: str = ""
+    delete_more: Mapping[str, Any] = field(default_factory=dict)
     fact: str = ""
     costs: str = ""
 
 
-_JOB_FAILED = ("Failed", "Stopped")
+def _job(name: str, key: str) -> Kind:
+    """A job of SageMaker: it ends by itself, or is stopped."""
+    return Kind(
+        "sagemaker", f"describe_{name}", f"{key}Name", status_key=f"{key}Status", ready=("Completed",),
+        failed=("Failed", "Stopped"), stop=f"stop_{name}",
+    )  # fmt: skip
+
 
 # In the order in which ``down`` takes them: what uses comes before what is used.
 KINDS: Mapping[str, Kind] = {
-    TUNING: Kind(
-        "sagemaker", "describe_hyper_parameter_tuning_job", "HyperParameterTuningJobName",
-        "HyperParameterTuningJobStatus", ("Completed",), _JOB_FAILED, "stop_hyper_parameter_tuning_job",
+    TUNING: _job("hyper_parameter_tuning_job", "HyperParameterTuningJob"),
+    TRAINING: _job("training_job", "TrainingJob"),
+    PROCESSING: _job("processing_job", "ProcessingJob"),
+    TRANSFORM: _job("transform_job", "TransformJob"),
+    BUILD: Kind(
+        "codebuild", "batch_get_builds", "ids", "builds", "buildStatus", ("SUCCEEDED",),
+        ("FAILED", "FAULT", "TIMED_OUT", "STOPPED"), fact="id",
     ),
-    TRAINING: Kind(
-        "sagemaker", "describe_training_job", "TrainingJobName", "TrainingJobStatus", ("Completed",), _JOB_FAILED,
-        "stop_training_job",
+    BUILD_PROJECT: Kind(
+        "codebuild", "batch_get_projects", "names", "projects", delete="delete_project", delete_key="name"
     ),
-    PROCESSING: Kind(
-        "sagemaker", "describe_processing_job", "ProcessingJobName", "ProcessingJobStatus", ("Completed",),
-        _JOB_FAILED, "stop_processing_job",
+    REPOSITORY: Kind(
+        "ecr", "describe_repositories", "repositoryNames", "repositories", delete="delete_repository",
+        delete_key="repositoryName", delete_more={"force": True}, costs="its images' storage",
     ),
-    TRANSFORM: Kind(
-        "sagemaker", "describe_transform_job", "TransformJobName", "TransformJobStatus", ("Completed",), _JOB_FAILED,
-        "stop_transform_job",
-    ),
+    ALARM: Kind("cloudwatch", "describe_alarms", "AlarmNames", "MetricAlarms", delete="delete_alarms"),
     ENDPOINT: Kind(
-        "sagemaker", "describe_endpoint", "EndpointName", "EndpointStatus", ("InService",),
+        "sagemaker", "describe_endpoint", "EndpointName", "", "EndpointStatus", ("InService",),
         ("Failed", "OutOfService", "UpdateRollbackFailed"), delete="delete_endpoint",
         costs="its instances, used or not",
     ),
     ENDPOINT_CONFIG: Kind(
-        "sagemaker", "describe_endpoint_config", "EndpointConfigName", delete="delete_endpoint_config",
+        "sagemaker", "describe_endpoint_config", "EndpointConfigName", delete="delete_endpoint_config"
     ),
     MODEL: Kind("sagemaker", "describe_model", "ModelName", delete="delete_model"),
     DATA_REPOSITORY: Kind(
-        "fsx", "describe_data_repository_associations", "AssociationId", "Lifecycle", ("AVAILABLE",),
-        ("FAILED", "MISCONFIGURED"), delete="delete_data_repository_association", fact="id",
+        "fsx", "describe_data_repository_associations", "AssociationIds", "Associations", "Lifecycle", ("AVAILABLE",),
+        ("FAILED", "MISCONFIGURED"), delete="delete_data_repository_association", delete_key="AssociationId", fact="id",
     ),
     FILE_SYSTEM: Kind(
-        "fsx", "describe_file_systems", "FileSystemId", "Lifecycle", ("AVAILABLE",), ("FAILED", "MISCONFIGURED"),
-        delete="delete_file_system", fact="id", costs="its whole capacity, used or not",
+        "fsx", "describe_file_systems", "FileSystemIds", "FileSystems", "Lifecycle", ("AVAILABLE",),
+        ("FAILED", "MISCONFIGURED"), delete="delete_file_system", delete_key="FileSystemId", fact="id",
+        costs="its whole capacity, used or not",
     ),
 }  # fmt: skip
 # How AWS words that a thing does not exist, by error code; SageMaker says ValidationException for everything.
 _ABSENT_CODES = {
-    "ResourceNotFound",
-    "FileSystemNotFound",
-    "DataRepositoryAssociationNotFound",
-    "ResourceNotFoundException",
-}
+    "ResourceNotFound", "ResourceNotFoundException", "FileSystemNotFound", "DataRepositoryAssociationNotFound",
+    "RepositoryNotFoundException",
+}  # fmt: skip
 _ABSENT_WORDS = ("could not find", "does not exist", "not found", "requested resource not found")
 
 
@@ -98,15 +109,33 @@ def describe(client: Any, kind: Kind, name: str) -> Mapping[str, Any] | None:
     from botocore.exceptions import ClientError
 
     try:
-        if kind.service == "fsx":
-            key = {"FileSystemId": "FileSystems", "AssociationId": "Associations"}[kind.name_key]
-            found = getattr(client, kind.describe)(**{f"{kind.name_key}s": [name]})[key]
-            return found[0] if found else None
-        return getattr(client, kind.describe)(**{kind.name_key: name})
+        answer = getattr(client, kind.describe)(**{kind.name_key: [name] if kind.listed else name})
     except ClientError as error:
         if is_absent(error):
             return None
         raise
+    if not kind.listed:
+        return answer
+    found = answer.get(kind.listed, ())
+    return found[0] if found else None
+
+
+def delete(client: Any, kind: Kind, name: str) -> None:
+    """Delete one thing; what is gone already is as good.
+
+    Raises:
+        botocore.exceptions.ClientError: AWS refuses.
+    """
+    from botocore.exceptions import ClientError
+
+    # Methods that take a list of names are those whose key is the describing one's.
+    several = kind.listed and not kind.delete_key
+    named = {kind.delete_key or kind.name_key: [name] if several else name}
+    try:
+        getattr(client, kind.delete)(**named, **kind.delete_more)
+    except ClientError as error:
+        if not is_absent(error):
+            raise
 
 
 def is_absent(error: Any) -> bool:

@@ -197,16 +197,34 @@ class Tune:
 
 
 @dataclass(frozen=True)
+class Image:
+    """The serving image, built by CodeBuild and kept in ECR; for those who have no docker.
+
+    Attributes:
+        role: ARN of a role that CodeBuild assumes.
+        repository: name of the ECR repository, made here and deleted by ``down``; None is the run's own.
+        torch: cpu, or the CUDA build: cu126, cu128 or cu130.
+        packages: pip requirements of the bundle besides MONAI's usual readers; None takes the bundle's own.
+    """
+
+    role: str
+    repository: str | None = None
+    torch: Literal["cpu", "cu126", "cu128", "cu130"] = "cu126"
+    packages: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
 class Deploy:
     """An endpoint or a batch job around the trained model.
 
     Attributes:
         mode: async suits volumes; realtime up to 25 MB and 60 s; serverless up to 4 MB; batch is no endpoint.
-        image: the serving container (sm_launch/container/serve); there is no stock one.
+        image: the serving container (sm_launch/container/serve); None takes the one that the run builds.
         instance_type: None only where serverless.
         instance_count: machines.
         model: s3://.../model.tar.gz; None takes the training's.
         config: inference config in the bundle.
+        min_instances: lower end of autoscaling; 0 is for async only.
         max_instances: upper end of autoscaling; 0 is no autoscaling.
         memory_mb: of a serverless endpoint, 1024 to 6144.
         input: batch only: data, or s3://... of the cases.
@@ -215,12 +233,13 @@ class Deploy:
         environment: variables.
     """
 
-    image: str
+    image: str | None = None
     mode: Literal["async", "realtime", "serverless", "batch"] = "async"
     instance_type: str | None = None
     instance_count: int = 1
     model: str | None = None
     config: str = "configs/inference.json"
+    min_instances: int = 0
     max_instances: int = 0
     memory_mb: int = 6144
     input: str = "data"
@@ -244,7 +263,7 @@ class Spec:
         wheels: folder of wheels that travel along, from which jobs install without network.
         data: the data set.
         file_system: FSx for Lustre in front of it.
-        preprocess, train, tune, deploy: the jobs; each is left out by leaving it out.
+        preprocess, train, tune, image, deploy: the jobs; each is left out by leaving it out.
         tags: tags of everything made.
     """
 
@@ -261,5 +280,6 @@ class Spec:
     preprocess: Preprocess | None = None
     train: Train | None = None
     tune: Tune | None = None
+    image: Image | None = None
     deploy: Deploy | None = None
     tags: Mapping[str, str] = field(default_factory=dict)

@@ -139,9 +139,9 @@ def reason(code: int, lines: Sequence[str]) -> str:
     """Why a process failed: its error's line, then its last lines."""
     own = list(itertools.takewhile(lambda line: TORCHRUNS_OWN not in line, lines))
     errors = [line.strip() for line in own if ERROR_LINE.match(line.strip())]
-    # The bundle's own sentence comes before what the other processes say about its loss.
+    # A bundle's own sentence before others; then the first: later ones tell what it caused, in MONAI and other processes.
     plain = [line for line in errors if line.startswith("error: ")]
-    sentence = (plain[:1] or errors[-1:] or [f"the process ended with exit status {code}"])[0]
+    sentence = (plain[:1] or errors[:1] or [f"the process ended with exit status {code}"])[0]
     return "\n".join([sentence, *[line for line in own if line.strip() and line.strip() != sentence][-REPORTED_LINES:]])
 
 

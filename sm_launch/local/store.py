@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any, Protocol
@@ -71,7 +72,8 @@ class FolderStore:
             LaunchError: the key leads out of the folder.
         """
         bucket, key = split(uri)
-        path = (self.root / bucket / key).resolve()
+        # By the words alone: an object may well be a link to a file elsewhere.
+        path = Path(os.path.normpath(self.root / bucket / key))
         if self.root not in path.parents:
             raise LaunchError(f"'{uri}' leads out of {self.root}; take '..' out of the key.")
         return path

@@ -127,11 +127,11 @@ class TrainingTree:
             self.store.upload(kept, self.checkpoints["S3Uri"])
 
     def upload_tensorboard(self) -> None:
-        """Upload event files to TensorBoardOutputConfig's URI."""
+        """Upload event files to TensorBoardOutputConfig's URI; of one name, the first host's file stays."""
         if not self.tensorboard:
             return
         target = join(self.tensorboard["S3OutputPath"], self.request["TrainingJobName"], "tensorboard-output")
-        for index in range(len(self.addresses)):
+        for index in reversed(range(len(self.addresses))):
             tree = self.node(index) / "ml"
             self.store.upload(place_of(self.tensorboard.get("LocalPath", TENSORBOARD), tree, "LocalPath"), target)
 

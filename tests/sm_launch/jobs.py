@@ -33,7 +33,7 @@ TINY = {
 }
 # A foreign bundle: MONAI's layout, no knob of ours, weights beside the configs.
 MINIMAL_SCRIPT = '''"""What the minimal bundle does."""
-import json, os, sys, time
+import json, time
 from pathlib import Path
 
 
@@ -52,15 +52,19 @@ def train(weights, message, epochs, pause, fail, out):
     (folder / "model.pt").write_text(json.dumps({"message": message, "weights": weights}))
 '''
 MINIMAL_CONFIG = {
-    "imports": ["$import scripts.work"],
     "weights": 2.0,
     "message": "",
     "epochs": 1,
     "pause": 0,
     "fail": "",
+    "bundle_root": ".",
     "ckpt_dir": "$@bundle_root + '/models'",
-    "run": ["$scripts.work.train(@weights, @message, @epochs, @pause, @fail, @ckpt_dir)"],
-}
+    "work": {
+        "_target_": "scripts.work.train", "weights": "@weights", "message": "@message", "epochs": "@epochs",
+        "pause": "@pause", "fail": "@fail", "out": "@ckpt_dir",
+    },
+    "run": ["$@work"],
+}  # fmt: skip
 
 
 def minimal_bundle(folder: Path) -> Path:
@@ -109,3 +113,43 @@ def training(name: str, *channels: dict[str, Any], hosts: int = 1, **more: Any) 
         "StoppingCondition": {"MaxRuntimeInSeconds": 300},
         **more,
     }  # fmt: skip
+
+
+def processing_input(name: str, uri: str, distribution: str = "FullyReplicated") -> dict[str, Any]:
+    """An entry of ProcessingInputs."""
+    return {
+        "InputName": name,
+        "S3Input": {
+            "S3Uri": uri,
+            "LocalPath": f"/opt/ml/processing/input/{name}",
+            "S3DataType": "S3Prefix",
+            "S3InputMode": "File",
+            "S3DataDistributionType": distribution,
+        },
+    }
+
+
+def processing(
+    name: str, inputs: list[dict[str, Any]], outputs: dict[str, str], hosts: int = 1, **more: Any
+) -> dict[str, Any]:
+    """A CreateProcessingJob request; ``outputs`` are URIs by name."""
+    app = {"ImageUri": IMAGE, "ContainerEntrypoint": PROCESSING_ENTRY, **more.pop("AppSpecification", {})}
+    cluster = {"InstanceCount": hosts, "InstanceType": "ml.c5.xlarge", "VolumeSizeInGB": 30}
+    listed = [
+        {
+            "OutputName": output,
+            "S3Output": {
+                "S3Uri": uri, "LocalPath": f"/opt/ml/processing/output/{output}", "S3UploadMode": "EndOfJob",
+            },
+        }
+        for output, uri in outputs.items()
+    ]  # fmt: skip
+    return {
+        "ProcessingJobName": name,
+        "RoleArn": ROLE,
+        "AppSpecification": app,
+        "ProcessingResources": {"ClusterConfig": cluster},
+        "ProcessingInputs": inputs,
+        "ProcessingOutputConfig": {"Outputs": listed},
+        **more,
+    }

@@ -1,0 +1,82 @@
+"""Commands that run jobs: apply, local and follow."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from sm_launch.commands_plan import estimate, planned
+from sm_launch.errors import LaunchError
+from sm_launch.manifest import Manifest, load, path_of
+from sm_launch.steps import Plan
+
+
+def confirmed(question: str, yes: bool) -> None:
+    """Ask the user, unless ``--yes`` was given.
+
+    Raises:
+        LaunchError: the answer is no, or nobody is there to answer.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise LaunchError("nobody is there to say yes; add --yes.")
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise LaunchError("nothing was done.")
+
+
+def apply_plan(options: argparse.Namespace) -> int:
+    """``apply``."""
+    from sm_launch import aws, render
+    from sm_launch.apply import apply
+    from sm_launch.preflight import check_account
+
+    plan = planned(options)
+    sys.stdout.write(render.text(plan, estimate(plan, options)) + "\n\n")
+    confirmed("Carry this out?", options.yes)
+    session = aws.open_session(plan.region, options.aws_profile)
+    check_account(plan, session)
+    manifest = Manifest(plan.run, plan.region, plan.bucket, plan.folder, plan.profile, path=path_of(plan.run))
+    sys.stdout.write(f"run {plan.run}, manifest {manifest.path}\n")
+    apply(plan, session, manifest, watch=lambda kind, name: show_job(session, kind, name))
+    jobs = [step for step in plan.steps if step.kind and not step.wait]
+    if jobs and not options.detach and jobs[-1].kind.endswith("-job"):
+        return show_job(session, jobs[-1].kind, jobs[-1].name)
+    return 0
+
+
+def show_job(session: Any, kind: str, name: str) -> int:
+    """Follow one job to its end in the terminal or notebook; 1 if it failed."""
+    from sm_launch.follow import show
+
+    return 0 if show(session, kind, name) else 1
+
+
+def follow_run(options: argparse.Namespace) -> int:
+    """``follow``; 1 if a job failed."""
+    from sm_launch import aws
+    from sm_launch.resources import ENDPOINT
+
+    manifest = load(options.run_id)
+    session = aws.open_session(manifest.region, options.aws_profile)
+    followed = [e for e in manifest.entries if e.kind.endswith("-job") or e.kind == ENDPOINT]
+    if not followed:
+        raise LaunchError(f"run {manifest.run} has no job; 'sm_launch ls' shows what it has.")
+    return max(show_job(session, entry.kind, entry.name) for entry in followed)
+
+
+def run_local(options: argparse.Namespace) -> None:
+    """``local``."""
+    from sm_launch.local_plan import run_plan
+
+    plan: Plan = planned(options)
+
+    def show(line: str) -> None:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    run_plan(plan, options.work_dir / plan.run, show)
+    show(f"all is in {options.work_dir / plan.run}")

@@ -1,0 +1,88 @@
+"""Commands about runs that were applied: ls, results, predict and down."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from sm_launch.commands_run import confirmed
+from sm_launch.manifest import GONE, Manifest, all_runs, load
+
+
+def list_runs(options: argparse.Namespace) -> None:
+    """``ls``."""
+    from sm_launch import aws
+    from sm_launch.spending import spent
+
+    runs = list(all_runs())
+    if not runs:
+        sys.stdout.write("no runs on this machine yet\n")
+    for manifest in runs:
+        session = aws.open_session(manifest.region, options.aws_profile)
+        amount = spent(manifest, session)
+        sys.stdout.write(f"{manifest.run}  {manifest.region}  {manifest.created}  {amount.text()}\n")
+        for line in amount.lines:
+            sys.stdout.write(f"  {line}\n")
+
+
+def show_results(options: argparse.Namespace) -> None:
+    """``results``."""
+    from sm_launch import aws
+    from sm_launch.results import best_overrides, table, trials
+
+    manifest = load(options.run_id)
+    found = trials(manifest, aws.open_session(manifest.region, options.aws_profile))
+    sys.stdout.write(table(found) + "\n")
+    if options.best:
+        options.best.write_text(json.dumps(best_overrides(found), indent=4) + "\n", encoding="utf-8")
+        sys.stdout.write(f"best trial's overrides: {options.best}\n")
+
+
+def predict_cases(options: argparse.Namespace) -> int:
+    """``predict``; 1 if a case failed."""
+    from sm_launch import aws
+    from sm_launch.predict import predict_folder
+
+    manifest = load(options.run_id)
+    session = aws.open_session(manifest.region, options.aws_profile)
+    return predict_folder(manifest, session, options.cases, options.output)
+
+
+def take_down(options: argparse.Namespace) -> int:
+    """``down``; 1 if something is left."""
+    from sm_launch import aws
+    from sm_launch.down import delete_files, down, left
+
+    manifest = load(options.run_id)
+    session = aws.open_session(manifest.region, options.aws_profile)
+    _show_entries(manifest)
+    confirmed("Stop and delete these" + (" and the run's files in S3?" if options.files else "?"), options.yes)
+    problems = down(manifest, session)
+    if options.files:
+        sys.stdout.write(f"deleted {delete_files(manifest, session)} objects of the run in s3://{manifest.bucket}\n")
+    remaining = left(manifest, session)
+    for line in (*problems, *remaining):
+        sys.stdout.write(f"left: {line}\n")
+    if not remaining:
+        sys.stdout.write("nothing is left that runs\n")
+    if not options.files:
+        sys.stdout.write(
+            f"still costs: the run's files, s3://{manifest.bucket}/{manifest.folder}/ (delete by --files)\n"
+        )
+    return 1 if problems or remaining else 0
+
+
+def _show_entries(manifest: Manifest) -> None:
+    there = [entry for entry in manifest.entries if entry.state != GONE]
+    for entry in there:
+        sys.stdout.write(f"  {entry.kind:<16} {entry.name}  {_about(entry.facts)}".rstrip() + "\n")
+    if not there:
+        sys.stdout.write("  the manifest has nothing that is not gone\n")
+
+
+def _about(facts: dict[str, Any]) -> str:
+    if "instance_type" in facts:
+        return f"{facts['instance_count']} x {facts['instance_type']}"
+    return f"{facts['storage_gib']} GiB" if "storage_gib" in facts else ""

@@ -1,0 +1,274 @@
+"""A bundle's inference config, parsed once and run for one case after another.
+
+What a config does with its input is spread over everything in it: datalist, dataset, transforms that invert each other,
+handlers that save. Calling ``preprocessing``, ``inferer`` and ``postprocessing`` by hand would leave out the handlers
+(this project's bundle saves in one, the Zoo's in a transform) and everything an evaluator does between them; running
+``monai.bundle run`` for each request would build the network and read its weights each time.
+
+So the config itself is run, whole, for each case, by its own ``run`` entry, on a parser that forgets only what depends
+on the case. MONAI's resolver keeps every object it has made by id. The ids that change are ``dataset_dir``,
+``dataset::data`` and every ``output_dir``; what refers to one of them, directly or through others, is made anew (a
+dataset, a loader, an evaluator, the saving transform: milliseconds), and everything else (network, inferer with what it
+has compiled, preprocessing) stays the object that it was. No bundle has to know that it is served, and answers equal
+``python -m monai.bundle run`` because they come from the same objects, made from the same config.
+
+The case reaches the config by the standard property ``dataset_dir``, a folder that holds nothing else, if the config
+finds exactly one case there; otherwise (a Zoo config that looks for ``imagesTs/``, or reads a datalist file) by the
+standard property ``dataset_data`` (``dataset::data``), as ``[{"image": file}]``.
+
+Handlers that load weights fire at the start of every run. They have done so when the model is warm, and are left out
+from then on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.bundle import ConfigWorkflow, ReferenceResolver
+from monai.data import Dataset
+from monai.utils import CommonKeys
+
+from .errors import Refusal, StartError
+
+logger = logging.getLogger(__name__)
+
+DATASET_DIR, DATASET, DATA, OUTPUT_DIR = "dataset_dir", "dataset", "dataset::data", "output_dir"
+EVALUATOR, HANDLERS, NETWORK = "evaluator", "handlers", "network_def"
+# What a config is started by: MONAI's default, and the name in ``monai.bundle init_bundle``'s template.
+RUN_IDS = ("run", "evaluating")
+SAVERS = ("SaveImage", "SaveImaged", "SaveImageD", "SaveImageDict")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run left behind.
+
+    Attributes:
+        files: written into the output folder, by name.
+        pred: the evaluator's prediction after postprocessing, without the batch's axis; None if it keeps none.
+    """
+
+    files: tuple[Path, ...]
+    pred: torch.Tensor | None
+
+
+class ServedBundle:
+    """A bundle that answers one case at a time; not for several threads at once.
+
+    Args:
+        root: the bundle's folder.
+        configs: config files, relative to it, merged in this order.
+        run_id: the entry to run; empty takes the first of ``RUN_IDS`` that the config has.
+        overrides: config ids and values.
+        trained: what the training overrode; what of it shapes the network, the inference needs too.
+
+    Raises:
+        StartError: a config file is absent, or the config has nothing to run.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        configs: Sequence[str],
+        run_id: str,
+        overrides: Mapping[str, Any],
+        trained: Mapping[str, Any],
+    ) -> None:
+        if absent := [name for name in configs if not (root / name).is_file()]:
+            raise StartError(f"{absent[0]} is not in the bundle; set BUNDLE_CONFIG to its inference config.")
+        # As MONAI does when it runs a config: the bundle's own Python is found first.
+        sys.path.insert(0, str(root))
+        self.workflow = ConfigWorkflow(
+            config_file=[str(root / name) for name in configs],
+            workflow_type="infer",
+            logging_file=False,
+            **({"bundle_root": str(root)} | dict(overrides)),
+        )
+        self.parser = self.workflow.parser
+        for id, value in trained.items():
+            # A config that takes the network from the training's own record has no such entry.
+            if id.split(ReferenceResolver.sep)[0] == NETWORK and id not in overrides and id in self.parser:
+                self.parser[id] = value
+        run_ids = [name for name in ((run_id,) if run_id else RUN_IDS) if name in self.parser]
+        if not run_ids:
+            raise StartError(
+                f"the config has no {run_id or ' or '.join(RUN_IDS)} to run; set RUN_ID to what starts it."
+            )
+        self.workflow.run_id = run_ids[0]
+        self._warm = False
+        self._lists_cases = False
+        self._case_ids: dict[str, Any] = {}
+        self._stale: set[str] = set()
+        self._output_ids: list[str] = []
+
+    def warm_up(self, image: Path, output_dir: Path) -> Outcome:
+        """Initialise the workflow and run a first case, which loads the weights.
+
+        Args:
+            image: alone in its folder.
+            output_dir: folder for what is written.
+        """
+        if DATASET_DIR in self.parser:
+            self.parser[DATASET_DIR] = str(image.parent)
+        if OUTPUT_DIR in self.parser:
+            self.parser[OUTPUT_DIR] = str(output_dir)
+        if f"dataloader::{DATASET}" in self.parser:
+            # Worker processes would be forked from a threaded server for a single case each.
+            self.parser["dataloader::num_workers"] = 0
+        self.workflow.initialize()
+        self._case_ids = {DATA: deepcopy(self.parser[DATA])} if DATA in self.parser else {}
+        outputs = output_ids(self.parser.get())
+        changed = {*outputs, *self._case_ids, *([DATASET_DIR] if DATASET_DIR in self.parser else [])}
+        # Parsed anew: initialize has resolved some items, whose references are gone from then on.
+        self.parser.parse(reset=True)
+        configs = {id: item.get_config() for id, item in self.parser.ref_resolver.items.items()}
+        self._stale = dependents(configs, changed)
+        self._output_ids = outputs
+        self._lists_cases = self._finds_one(image, output_dir)
+        outcome = self.run(image, output_dir)
+        self._warm = True
+        return outcome
+
+    def run(self, image: Path, output_dir: Path) -> Outcome:
+        """Run the config for one case.
+
+        Args:
+            image: alone in its folder.
+            output_dir: folder for what is written, made if absent.
+
+        Raises:
+            Refusal: 400, the bundle's own reading or preprocessing fails on this image.
+        """
+        output_dir.mkdir(parents=True, exist_ok=True)
+        # What a bundle notes about a case in its user's cache must not outlive the request.
+        os.environ["XDG_CACHE_HOME"] = str(output_dir.parent / "cache")
+        try:
+            self._preprocess(image, output_dir)
+        except Exception as error:
+            if not self._warm:
+                raise
+            logger.exception("preprocessing failed")
+            raise Refusal(
+                400, "The bundle's preprocessing does not take this image; check its kind and grid."
+            ) from error
+        engine = self.parser.get_parsed_content(EVALUATOR) if EVALUATOR in self.parser else None
+        if self._warm and engine is not None:
+            self._leave_out_loaders(engine)
+        # MONAI puts the bundle's folder on the path once more at each run.
+        path = list(sys.path)
+        try:
+            self.workflow.run()
+        finally:
+            sys.path[:] = path
+        files = sorted(file for file in output_dir.rglob("*") if file.is_file())
+        return Outcome(tuple(files), prediction(engine))
+
+    def _point(self, image: Path, output_dir: Path, listed: bool) -> None:
+        """Let the config see this case, and forget what it knew of the last one."""
+        resolver = self.parser.ref_resolver
+        kept = {id: value for id, value in resolver.resolved_content.items() if id not in self._stale}
+        if DATASET_DIR in self.parser:
+            self.parser[DATASET_DIR] = str(image.parent)
+        for id in self._output_ids:
+            self.parser[id] = str(output_dir)
+        for id, value in self._case_ids.items():
+            self.parser[id] = deepcopy(value) if listed else [{CommonKeys.IMAGE: str(image)}]
+        self.parser.parse(reset=True)
+        self.parser.ref_resolver.resolved_content.update(kept)
+
+    def _finds_one(self, image: Path, output_dir: Path) -> bool:
+        """Whether the config finds the one case in the folder by itself."""
+        if not self._case_ids:
+            return True
+        self._point(image, output_dir, listed=True)
+        try:
+            return len(self.parser.get_parsed_content(DATASET)) == 1
+        except Exception:
+            logger.info("the config does not find a case in dataset_dir; it is told by %s", DATA, exc_info=True)
+            return False
+
+    def _preprocess(self, image: Path, output_dir: Path) -> None:
+        """Read and preprocess the case here, so that a fault of the image is told from one of the model."""
+        self._point(image, output_dir, self._lists_cases)
+        if DATASET not in self.parser:
+            return
+        dataset = self.parser.get_parsed_content(DATASET)
+        if len(dataset) != 1 and self._case_ids:
+            # A pattern such as *.jpeg finds no .png.
+            self._point(image, output_dir, listed=False)
+            dataset = self.parser.get_parsed_content(DATASET)
+        items = [dataset[index] for index in range(len(dataset))]
+        self.parser.ref_resolver.resolved_content[DATASET] = Dataset(items)
+
+    def _leave_out_loaders(self, engine: Engine) -> None:
+        handlers = self.parser.get_parsed_content(HANDLERS) if HANDLERS in self.parser else []
+        for handler in handlers or ():
+            if holds(handler, engine.network) and engine.has_event_handler(handler, Events.STARTED):
+                engine.remove_event_handler(handler, Events.STARTED)
+
+
+def holds(handler: Any, network: torch.nn.Module) -> bool:
+    """Whether a handler has the network among its attributes, or in a dict of them as ``CheckpointLoader`` does."""
+    values = getattr(handler, "__dict__", {}).values()
+    return any(
+        value is network or isinstance(value, dict) and any(v is network for v in value.values()) for value in values
+    )
+
+
+def prediction(engine: Engine | None) -> torch.Tensor | None:
+    """The last prediction of an evaluator that keeps it, of a batch of one."""
+    output = getattr(getattr(engine, "state", None), "output", None)
+    case = output[0] if isinstance(output, list) and output else output
+    pred = case.get(CommonKeys.PRED) if isinstance(case, Mapping) else None
+    if not isinstance(pred, torch.Tensor):
+        return None
+    return pred if isinstance(output, list) or pred.ndim == 0 else pred[0]
+
+
+def output_ids(config: Mapping[str, Any]) -> list[str]:
+    """Ids of everything that says where to write: ``output_dir`` on top, and that of every component."""
+    found = [OUTPUT_DIR] if OUTPUT_DIR in config else []
+
+    def visit(content: Any, id: str) -> None:
+        if not isinstance(content, (dict, list)):
+            return
+        if isinstance(content, dict) and "_target_" in content:
+            # A saver that is told no folder writes into the working directory.
+            saves = str(content["_target_"]).rpartition(".")[2] in SAVERS
+            if OUTPUT_DIR in content or saves:
+                found.append(f"{id}{ReferenceResolver.sep}{OUTPUT_DIR}")
+        for _, sub_id, value in ReferenceResolver.iter_subconfigs(id, content):
+            visit(value, sub_id)
+
+    for key, value in config.items():
+        visit(value, key)
+    return found
+
+
+def dependents(configs: Mapping[str, Any], changed: Iterable[str]) -> set[str]:
+    """All ids whose value may be another once those of ``changed`` are.
+
+    Args:
+        configs: every id of a parsed config with its unresolved content.
+        changed: ids that get another value.
+    """
+    sep = ReferenceResolver.sep
+    stale = set(changed)
+    stale |= {id for id in configs if any(id.startswith(root + sep) or root.startswith(id + sep) for root in stale)}
+    references = {
+        id: {ReferenceResolver.normalize_id(ref) for ref in ReferenceResolver.find_refs_in_config(config, id)}
+        for id, config in configs.items()
+        if id
+    }
+    while grown := {id for id, refs in references.items() if id not in stale and refs & stale}:
+        stale |= grown
+    return stale

@@ -1,0 +1,110 @@
+"""``sm_launch local``: the very requests of a plan, one after the other, on this machine."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sm_launch.code_channel import REQUIREMENTS
+from sm_launch.errors import LaunchError
+from sm_launch.local import FolderStore, JobResult, TuningResult, run_processing, run_training, run_tuning
+from sm_launch.local.results import COMPLETED, LOG, STATUS, Event
+from sm_launch.steps import Plan, Step
+
+logger = logging.getLogger(__name__)
+
+_RUNNERS: dict[str, Callable[..., JobResult | TuningResult]] = {
+    "CreateProcessingJob": run_processing,
+    "CreateTrainingJob": run_training,
+    "CreateHyperParameterTuningJob": run_tuning,
+}
+
+
+def run_plan(plan: Plan, work_dir: Path, show: Callable[[str], None]) -> FolderStore:
+    """Run the jobs of a plan here; what would be in S3 lies in ``work_dir``/s3/BUCKET.
+
+    Packages are not installed: jobs run with this Python and what it has. What has no meaning without AWS (the bucket,
+    a file system) is left out and said.
+
+    Args:
+        plan: the plan.
+        work_dir: folder of all that is made.
+        show: called with lines for the user.
+
+    Returns:
+        The store with everything that the jobs wrote.
+
+    Raises:
+        LaunchError: a job failed, or reads what is not on this machine.
+    """
+    store = FolderStore(work_dir / "s3")
+    _fill_store(plan, store, work_dir)
+    for step in plan.steps:
+        if step.operation not in _RUNNERS:
+            show(f"left out here: {step.operation} {step.name}".rstrip())
+            continue
+        _refuse_mount(step)
+        show(f"{step.operation} {step.name}")
+        result = _RUNNERS[step.operation](
+            step.request, store, work_dir / step.name, on_event=lambda event: _tell(event, show)
+        )
+        for note in getattr(result, "notes", ()):
+            show(note)
+        if result.status != COMPLETED:
+            reason = " ".join(str(result.failure_reason or "no reason given").split()).rstrip(".")
+            raise LaunchError(
+                f"{step.name} ended as {result.status}: {reason}; its logs are in {work_dir / step.name}."
+            )
+        _tell_result(result, show)
+    return store
+
+
+def _fill_store(plan: Plan, store: FolderStore, work_dir: Path) -> None:
+    """What ``apply`` would upload, as files; the data set as links, since jobs only read it."""
+    made = work_dir / "made"
+    made.mkdir(parents=True, exist_ok=True)
+    for number, upload in enumerate(plan.uploads):
+        if upload.uri.endswith(f"/{REQUIREMENTS}"):
+            continue
+        source = upload.path
+        if source is None:
+            source = made / str(number)
+            source.write_bytes(upload.data or b"")
+        store.upload(source, upload.uri)
+    for copy in plan.copies:
+        for name, _ in copy.files:
+            link = store.root / copy.uri.removeprefix("s3://") / name
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.is_symlink():
+                link.symlink_to(copy.folder.resolve() / name)
+
+
+def _refuse_mount(step: Step) -> None:
+    """A channel on FSx has no files here."""
+    for channel in step.request.get("InputDataConfig", ()):
+        if "FileSystemDataSource" in channel["DataSource"]:
+            raise LaunchError(
+                f"{step.name}: the channel {channel['ChannelName']} is on FSx for Lustre, which this machine has not; "
+                "plan with '--set file_system=null'."
+            )
+
+
+def _tell(event: Event, show: Callable[[str], None]) -> None:
+    if event.kind == LOG:
+        show(f"{event.node} | {event.message}")
+    elif event.kind == STATUS:
+        show(f"{event.job}: {event.status} {event.message}".rstrip())
+
+
+def _tell_result(result: Any, show: Callable[[str], None]) -> None:
+    """Where the results are."""
+    if isinstance(result, TuningResult):
+        for trial in result.trials:
+            show(f"  {trial.result.name}  {trial.objective}  {dict(trial.hyperparameters)}")
+        return
+    for metric in result.metrics:
+        show(f"  {metric.name} {metric.value:g}")
+    if result.model_artifact_uri:
+        show(f"  model {result.model_artifact_uri}")

@@ -1,0 +1,221 @@
+"""Statements of the caller's policy: each call of the plan, what follows it and what takes it down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sm_launch.images import partition
+from sm_launch.policy_parts import Statement, condition_keys, key_arns, keys_of, list_statements, object_arns, statement
+from sm_launch.steps import Plan, Step
+from sm_launch.table import table
+from sm_launch.views import CREATE_ASSOCIATION, CREATE_FILE_SYSTEM, CREATE_TUNING, fleets, of, trainings
+
+_PHI = "phi"
+_RUN_TAG = "sm-launch:run"
+_SAGEMAKER = "sagemaker.amazonaws.com"
+_LUSTRE_ROLE = "s3.data-source.lustre.fsx.amazonaws.com"
+_LOG_GROUPS = ("TrainingJobs", "ProcessingJobs", "TransformJobs", "Endpoints")
+# By call: the resource's kind in its ARN, and what else is done with the thing, in the order of its life.
+_JOBS: Mapping[str, tuple[str, str]] = {
+    "CreateTrainingJob": ("training-job", "DescribeTrainingJob StopTrainingJob DeleteTrainingJob"),
+    "CreateProcessingJob": ("processing-job", "DescribeProcessingJob StopProcessingJob DeleteProcessingJob"),
+    CREATE_TUNING: (
+        "hyper-parameter-tuning-job",
+        "DescribeHyperParameterTuningJob ListTrainingJobsForHyperParameterTuningJob StopHyperParameterTuningJob "
+        "DeleteHyperParameterTuningJob",
+    ),
+    "CreateModel": ("model", "DescribeModel DeleteModel"),
+    "CreateEndpointConfig": ("endpoint-config", "DescribeEndpointConfig DeleteEndpointConfig"),
+    "CreateEndpoint": ("endpoint", "DescribeEndpoint DeleteEndpoint InvokeEndpoint InvokeEndpointAsync"),
+    "CreateTransformJob": ("transform-job", "DescribeTransformJob StopTransformJob"),
+}
+_BUCKET_CALLS = {
+    "CreateBucket": "CreateBucket DeleteBucket ListBucketVersions",
+    "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
+    "PutBucketEncryption": "PutEncryptionConfiguration",
+    "PutBucketPolicy": "PutBucketPolicy",
+    "PutBucketVersioning": "PutBucketVersioning",
+    "PutBucketLifecycleConfiguration": "PutLifecycleConfiguration",
+    "PutBucketOwnershipControls": "PutBucketOwnershipControls",
+    "PutBucketTagging": "PutBucketTagging",
+}
+
+
+def caller_statements(plan: Plan, account: str) -> Iterator[Statement]:
+    """All statements, in the order in which the plan is applied."""
+    name, _ = partition(plan.region)
+    home = f"{plan.region}:{account}"
+    yield from _bucket(plan, name)
+    yield from _sagemaker(plan, name, home)
+    yield from _pass_roles(plan)
+    yield from _keys(plan, account)
+    yield from _lustre(plan, name, home, account)
+    yield from _scaling(plan, name, home, account)
+    yield from _builds(plan, name, home)
+    yield from _follow(plan, name, home)
+
+
+def _sagemaker(plan: Plan, name: str, home: str) -> Iterator[Statement]:
+    for step in plan.steps:
+        if step.service != "sagemaker" or step.operation not in _JOBS:
+            continue
+        kind, others = _JOBS[step.operation]
+        arns = [f"arn:{name}:sagemaker:{home}:{kind}/{step.name}"]
+        create = list(arns)
+        if step.operation == "CreateEndpoint":
+            create.append(f"arn:{name}:sagemaker:{home}:endpoint-config/{step.request['EndpointConfigName']}")
+        action = f"sagemaker:{step.operation}"
+        yield statement([action], create, _conditions(plan, step, condition_keys(action)))
+        yield statement([f"sagemaker:{one}" for one in f"{others} AddTags ListTags".split()], arns)
+        if step.operation == CREATE_TUNING:
+            # AWS names a trial by its tuning job, a number and a hash.
+            trials = [f"arn:{name}:sagemaker:{home}:training-job/{step.name}-*"]
+            yield statement(["sagemaker:DescribeTrainingJob", "sagemaker:StopTrainingJob"], trials)
+
+
+def _conditions(plan: Plan, step: Step, keys: frozenset[str]) -> dict[str, dict[str, Any]]:
+    """Conditions of the creating call: the machines and hours of the plan, and under phi its protections."""
+    wanted: dict[str, dict[str, Any]] = {}
+    mine = [fleet for fleet in fleets(plan) if fleet.step is step]
+    types = sorted({fleet.instance_type for fleet in mine})
+    if types and "sagemaker:InstanceTypes" in keys:
+        wanted.setdefault("ForAllValues:StringEquals", {})["sagemaker:InstanceTypes"] = types
+    limits = [fleet.max_runtime_s for fleet in mine if fleet.max_runtime_s is not None]
+    if limits and "sagemaker:MaxRuntimeInSeconds" in keys:
+        wanted["NumericLessThanEquals"] = {"sagemaker:MaxRuntimeInSeconds": str(max(limits))}
+    if plan.profile != _PHI:
+        return wanted
+    for key in ("sagemaker:NetworkIsolation", "sagemaker:InterContainerTrafficEncryption"):
+        if key in keys and step.operation != "CreateEndpointConfig":
+            wanted.setdefault("Bool", {})[key] = "true"
+    for key, ids in _vpc(plan, step).items():
+        if key in keys and ids:
+            wanted.setdefault("ForAllValues:StringEquals", {})[key] = ids
+            # ForAllValues is also true of a request without the key.
+            wanted.setdefault("Null", {})[key] = "false"
+    for key, member in (("sagemaker:OutputKmsKey", "KmsKeyId"), ("sagemaker:VolumeKmsKey", "VolumeKmsKeyId")):
+        given = keys_of(step.request, member)
+        if step.operation == "CreateEndpointConfig" and member == "VolumeKmsKeyId":
+            given = [step.request["KmsKeyId"]] if "KmsKeyId" in step.request else []
+        if key in keys and given:
+            wanted.setdefault("ArnEquals", {})[key] = given
+    return wanted
+
+
+def _vpc(plan: Plan, step: Step) -> dict[str, list[str]]:
+    networks = [training.request.get("VpcConfig", {}) for training in trainings(plan) if training.step is step]
+    networks.append(step.request.get("VpcConfig", step.request.get("NetworkConfig", {}).get("VpcConfig", {})))
+    return {
+        "sagemaker:VpcSubnets": sorted({one for vpc in networks for one in vpc.get("Subnets", ())}),
+        "sagemaker:VpcSecurityGroupIds": sorted({one for vpc in networks for one in vpc.get("SecurityGroupIds", ())}),
+    }
+
+
+def _bucket(plan: Plan, name: str) -> Iterator[Statement]:
+    bucket = f"arn:{name}:s3:::{plan.bucket}"
+    calls = " ".join(_BUCKET_CALLS[step.operation] for step in plan.steps if step.operation in _BUCKET_CALLS)
+    checks = "GetBucketLocation GetBucketPublicAccessBlock GetEncryptionConfiguration GetBucketPolicyStatus"
+    yield statement([f"s3:{one}" for one in f"{calls} {checks} ListBucketMultipartUploads".split()], [bucket])
+    objects = object_arns(plan, [upload.uri for upload in plan.uploads]) or [f"{bucket}/{plan.run}/*"]
+    calls = "GetObject PutObject DeleteObject DeleteObjectVersion AbortMultipartUpload"
+    yield statement([f"s3:{one}" for one in calls.split()], objects)
+    yield from list_statements(plan, objects)
+
+
+def _pass_roles(plan: Plan) -> Iterator[Statement]:
+    passed: dict[str, set[str]] = {}
+    for step in plan.steps:
+        requests = [step.request, *(one.request for one in trainings(plan) if one.step is step)]
+        for request in requests:
+            for member in ("RoleArn", "ExecutionRoleArn", "serviceRole"):
+                if member in request:
+                    service = "codebuild.amazonaws.com" if member == "serviceRole" else _SAGEMAKER
+                    passed.setdefault(service, set()).add(request[member])
+    for service, roles in sorted(passed.items()):
+        yield statement(["iam:PassRole"], sorted(roles), {"StringEquals": {"iam:PassedToService": service}})
+
+
+def _keys(plan: Plan, account: str) -> Iterator[Statement]:
+    keys = key_arns(plan, account, ("KmsKeyId", "VolumeKmsKeyId", "KMSMasterKeyID", "encryptionKey", "kmsKeyId"))
+    if keys:
+        yield statement([f"kms:{one}" for one in ("DescribeKey", "Decrypt", "GenerateDataKey")], keys)
+        # SageMaker and FSx encrypt volumes through a grant, and only that grant may be made.
+        yield statement(["kms:CreateGrant"], keys, {"Bool": {"kms:GrantIsForAWSResource": "true"}})
+
+
+def _lustre(plan: Plan, name: str, home: str, account: str) -> Iterator[Statement]:
+    if not list(of(plan, CREATE_FILE_SYSTEM)):
+        return
+    # The id is AWS's choice, so the run's tag stands for the name.
+    systems = [f"arn:{name}:fsx:{home}:file-system/*"]
+    links = [f"arn:{name}:fsx:{home}:association/*"]
+    asked, tagged = {f"aws:RequestTag/{_RUN_TAG}": plan.run}, {f"aws:ResourceTag/{_RUN_TAG}": plan.run}
+    yield statement(["fsx:CreateFileSystem", "fsx:TagResource"], systems, {"StringEquals": asked})
+    yield statement(["fsx:DeleteFileSystem"], systems, {"StringEquals": tagged})
+    yield statement(["fsx:DescribeFileSystems"], None)
+    services = ["fsx.amazonaws.com"]
+    if list(of(plan, CREATE_ASSOCIATION)):
+        yield statement(["fsx:CreateDataRepositoryAssociation", "fsx:TagResource"], links, {"StringEquals": asked})
+        yield statement(["fsx:CreateDataRepositoryAssociation"], systems, {"StringEquals": tagged})
+        yield statement(["fsx:DeleteDataRepositoryAssociation"], links, {"StringEquals": tagged})
+        yield statement(["fsx:DescribeDataRepositoryAssociations"], None)
+        services.append(_LUSTRE_ROLE)
+        role = [f"arn:{name}:iam::{account}:role/aws-service-role/{_LUSTRE_ROLE}/*"]
+        yield statement(["iam:AttachRolePolicy", "iam:PutRolePolicy"], role)
+    roles = [f"arn:{name}:iam::{account}:role/aws-service-role/{service}/*" for service in services]
+    yield statement(["iam:CreateServiceLinkedRole"], roles, {"StringEquals": {"iam:AWSServiceName": services}})
+
+
+def _scaling(plan: Plan, name: str, home: str, account: str) -> Iterator[Statement]:
+    alarms = [f"arn:{name}:cloudwatch:{home}:alarm:{step.request['AlarmName']}" for step in of(plan, "PutMetricAlarm")]
+    targets = [step.request["ResourceId"] for step in of(plan, "RegisterScalableTarget")]
+    # A target tracking policy makes its alarms under this name.
+    alarms += [f"arn:{name}:cloudwatch:{home}:alarm:TargetTracking-{target}*" for target in targets]
+    if alarms:
+        yield statement([f"cloudwatch:{one}" for one in ("PutMetricAlarm", "DescribeAlarms", "DeleteAlarms")], alarms)
+    if not targets:
+        return
+    calls = "RegisterScalableTarget DeregisterScalableTarget PutScalingPolicy DeleteScalingPolicy"
+    resource = [f"arn:{name}:application-autoscaling:{home}:scalable-target/*"]
+    only = {"StringEquals": {"application-autoscaling:service-namespace": "sagemaker"}}
+    yield statement([f"application-autoscaling:{one}" for one in calls.split()], resource, only)
+    yield statement(
+        ["application-autoscaling:DescribeScalableTargets", "application-autoscaling:DescribeScalingPolicies"], None
+    )
+    endpoints = sorted({target.split("/")[1] for target in targets})
+    yield statement(
+        ["sagemaker:UpdateEndpointWeightsAndCapacities"],
+        [f"arn:{name}:sagemaker:{home}:endpoint/{endpoint}" for endpoint in endpoints],
+    )
+    service = "sagemaker.application-autoscaling.amazonaws.com"
+    role = [f"arn:{name}:iam::{account}:role/aws-service-role/{service}/*"]
+    yield statement(["iam:CreateServiceLinkedRole"], role, {"StringEquals": {"iam:AWSServiceName": service}})
+
+
+def _builds(plan: Plan, name: str, home: str) -> Iterator[Statement]:
+    projects = [f"arn:{name}:codebuild:{home}:project/{step.request['name']}" for step in of(plan, "CreateProject")]
+    if projects:
+        calls = "CreateProject StartBuild BatchGetBuilds StopBuild DeleteProject"
+        yield statement([f"codebuild:{one}" for one in calls.split()], projects)
+    made = [step.request["repositoryName"] for step in of(plan, "CreateRepository")]
+    stores = [f"arn:{name}:ecr:{home}:repository/{store}" for store in made]
+    if stores:
+        calls = "CreateRepository DescribeRepositories DescribeImages DeleteRepository"
+        yield statement([f"ecr:{one}" for one in calls.split()], stores)
+
+
+def _follow(plan: Plan, name: str, home: str) -> Iterator[Statement]:
+    groups = [f"arn:{name}:logs:{home}:log-group:/aws/sagemaker/{group}" for group in _LOG_GROUPS]
+    endpoints = [f"{groups[-1]}/{step.name}" for step in of(plan, "CreateEndpoint")]
+    # An endpoint has a log group of its own; of the others the stream's name begins with the job's.
+    yield statement(["logs:DescribeLogStreams"], [f"{group}:*" for group in groups[:-1] + endpoints])
+    streams = [f"{group}:log-stream:{plan.run}*" for group in groups[:-1]]
+    yield statement(["logs:GetLogEvents"], streams + [f"{endpoint}:log-stream:*" for endpoint in endpoints])
+    made = [f"arn:{name}:logs:{home}:log-group:{step.request['logGroupName']}" for step in of(plan, "CreateLogGroup")]
+    if made:
+        calls = ("CreateLogGroup", "PutRetentionPolicy", "DeleteLogGroup")
+        yield statement([f"logs:{one}" for one in calls], [arn for group in made for arn in (group, f"{group}:*")])
+    service = table("quotas")["service"]
+    yield statement(["servicequotas:GetServiceQuota"], [f"arn:{name}:servicequotas:{home}:{service}/*"])
+    yield statement(["servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaultServiceQuotas"], None)

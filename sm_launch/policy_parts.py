@@ -1,0 +1,101 @@
+"""What the statements of both policies are made of: resources by ARN, from the names, keys and prefixes of the plan."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sm_launch.errors import LaunchError
+from sm_launch.images import partition
+from sm_launch.rules_storage import texts
+from sm_launch.steps import Plan
+from sm_launch.table import table
+
+Statement = dict[str, Any]
+
+_S3 = re.compile(r"s3://([^/\s]+)(?:/(\S*))?")
+
+
+def statement(
+    actions: Sequence[str], resources: Sequence[str] | None, conditions: Mapping[str, Mapping[str, Any]] | None = None
+) -> Statement:
+    """One Allow statement; ``resources`` is None where the API has none for these actions."""
+    made: Statement = {
+        "Effect": "Allow",
+        "Action": list(dict.fromkeys(actions)),
+        "Resource": ["*"] if resources is None else list(dict.fromkeys(resources)),
+    }
+    if conditions:
+        made["Condition"] = {operator: dict(keys) for operator, keys in conditions.items()}
+    return made
+
+
+def condition_keys(action: str) -> frozenset[str]:
+    """Condition keys that AWS knows for an action, of those that policies here may use."""
+    return frozenset(table("iam_actions")["actions"][action].get("conditions", ()))
+
+
+def keys_of(request: Any, member: str) -> list[str]:
+    """Every value of ``member`` anywhere in a request, in order, each once."""
+    found: list[str] = []
+    if isinstance(request, Mapping):
+        for name, part in request.items():
+            if name == member and isinstance(part, str):
+                found.append(part)
+            else:
+                found += keys_of(part, member)
+    elif isinstance(request, (list, tuple)):
+        for part in request:
+            found += keys_of(part, member)
+    return list(dict.fromkeys(found))
+
+
+def key_arns(plan: Plan, account: str, members: Sequence[str]) -> list[str]:
+    """ARNs of the plan's KMS keys.
+
+    Raises:
+        LaunchError: a key is given by an alias, which a policy cannot name.
+    """
+    name, _ = partition(plan.region)
+    arns = set()
+    for key in (key for step in plan.steps for member in members for key in keys_of(step.request, member)):
+        if "alias/" in key:
+            raise LaunchError(f"KMS key {key!r} is an alias, which a policy cannot name; give the key's ARN.")
+        arns.add(key if key.startswith("arn:") else f"arn:{name}:kms:{plan.region}:{account}:key/{key}")
+    return sorted(arns)
+
+
+def object_arns(plan: Plan, uris: Iterable[str]) -> list[str]:
+    """ARNs of the objects below the URIs: the run's whole prefix where the run's id is in the key, else their own."""
+    name, _ = partition(plan.region)
+    arns = set()
+    for uri in uris:
+        found = _S3.match(uri)
+        if not found:
+            continue
+        bucket, key = found[1], found[2] or ""
+        parts = key.split("/")
+        if bucket == plan.bucket and plan.run in parts:
+            key = "/".join(parts[: parts.index(plan.run) + 1]) + "/"
+        arns.add(f"arn:{name}:s3:::{bucket}/{key}*")
+    # A longer prefix below a shorter one says nothing more.
+    return sorted(arn for arn in arns if not any(arn != one and arn.startswith(one.rstrip("*")) for one in arns))
+
+
+def request_uris(plan: Plan) -> Iterator[str]:
+    """Every s3:// URI in the requests of SageMaker's and FSx's calls."""
+    for step in plan.steps:
+        if step.service in ("sagemaker", "fsx"):
+            for _, text in texts(step.request):
+                yield from (found[0] for found in _S3.finditer(text))
+
+
+def list_statements(plan: Plan, objects: Iterable[str]) -> Iterator[Statement]:
+    """The right to list each bucket, below the prefixes of ``objects`` only."""
+    prefixes: dict[str, list[str]] = {}
+    for arn in objects:
+        bucket, _, key = arn.partition("/")
+        prefixes.setdefault(bucket, []).append(key)
+    for bucket, keys in sorted(prefixes.items()):
+        yield statement(["s3:ListBucket"], [bucket], {"StringLike": {"s3:prefix": sorted(keys)}})

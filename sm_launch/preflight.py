@@ -1,0 +1,120 @@
+"""Questions to the account before anything is uploaded: who asks, is the bucket there, the role, the quota."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from sm_launch import aws, phi, quotas
+from sm_launch.errors import LaunchError
+from sm_launch.steps import Plan
+
+logger = logging.getLogger(__name__)
+
+
+def check_account(plan: Plan, session: Any) -> None:
+    """Find what would stop the plan half-way.
+
+    Raises:
+        LaunchError: no credentials, another account than the role's, no bucket or one of another region, a data prefix
+            without objects, no role, or a quota that is too low.
+    """
+    _account(plan, session)
+    if not any(step.operation == "CreateBucket" for step in plan.steps):
+        _bucket(plan, session)
+    _inputs(plan, session)
+    _role(plan, session)
+    problems = quotas.check(quotas.needed(plan), aws.client(session, "service-quotas"), plan.region)
+    if problems:
+        raise LaunchError(" ".join(problems))
+
+
+def _account(plan: Plan, session: Any) -> None:
+    """Credentials are of the account that the role belongs to."""
+    found = aws.ask("see whose credentials these are", aws.client(session, "sts").get_caller_identity)["Account"]
+    wanted = plan.role.split(":")[4] if plan.role.count(":") == 5 else found
+    if found != wanted:
+        raise LaunchError(
+            f"role is of account {wanted}, and your credentials are of {found}; choose others by --aws-profile."
+        )
+
+
+def _bucket(plan: Plan, session: Any) -> None:
+    """The bucket exists, in the jobs' region, and is fit for patients where the profile says so."""
+    from botocore.exceptions import ClientError
+
+    store = aws.client(session, "s3")
+    try:
+        found = aws.ask(f"look at the bucket {plan.bucket}", lambda: store.head_bucket(Bucket=plan.bucket))
+    except LaunchError as error:
+        cause = error.__cause__
+        code = cause.response["Error"].get("Code") if isinstance(cause, ClientError) else ""
+        if code in ("404", "NoSuchBucket"):
+            raise LaunchError(
+                f"bucket {plan.bucket}: does not exist; set bucket.create to true, or name another."
+            ) from error
+        if code in ("403", "AccessDenied"):
+            raise LaunchError(
+                f"bucket {plan.bucket}: you may not read it, or it is somebody else's; name another or ask its owner."
+            ) from error
+        raise
+    # An older S3, and some that speak its language, tell it by another call alone.
+    region = found.get("BucketRegion") or found["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
+    if region is None:
+        place = aws.ask("see where the bucket is", lambda: store.get_bucket_location(Bucket=plan.bucket))
+        region = place.get("LocationConstraint") or "us-east-1"
+    if region != plan.region:
+        raise LaunchError(
+            f"bucket {plan.bucket}: is in {region}, and the jobs run in {plan.region}; set region, or another bucket."
+        )
+    if plan.profile == "phi" and (problems := phi.bucket_problems(store, plan.bucket)):
+        raise LaunchError(" ".join(problems))
+
+
+def _inputs(plan: Plan, session: Any) -> None:
+    """Data that the plan does not bring itself is there."""
+    store = aws.client(session, "s3")
+    brought = [copy.uri.rstrip("/") for copy in plan.copies]
+    for uri in sorted(foreign_inputs(plan)):
+        if any(uri.startswith(place) for place in brought):
+            continue
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        found = aws.ask(f"look at {uri}", lambda b=bucket, k=key: store.list_objects_v2(Bucket=b, Prefix=k, MaxKeys=1))
+        if not found.get("KeyCount"):
+            raise LaunchError(f"{uri}: holds no object; set data.source to the prefix of the data set.")
+
+
+def foreign_inputs(plan: Plan) -> set[str]:
+    """S3 places that jobs read and that lie outside the run's own folder."""
+    own = f"s3://{plan.bucket}/{plan.folder}/"
+    found = set()
+
+    def look(value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inside in value.items():
+                if key == "S3Uri" and isinstance(inside, str) and not inside.startswith(own):
+                    found.add(inside)
+                look(inside)
+        elif isinstance(value, (list, tuple)):
+            for inside in value:
+                look(inside)
+
+    for step in plan.steps:
+        for section in ("InputDataConfig", "ProcessingInputs", "TransformInput", "TrainingJobDefinition"):
+            look(step.request.get(section, {}))
+    return {uri for uri in found if not uri.startswith(f"{own[:-1]}/")}
+
+
+def _role(plan: Plan, session: Any) -> None:
+    """The execution role exists; who may not look is not stopped."""
+    from botocore.exceptions import ClientError
+
+    name = plan.role.rsplit("/", 1)[-1]
+    try:
+        aws.client(session, "iam").get_role(RoleName=name)
+    except ClientError as error:
+        if error.response["Error"].get("Code") == "NoSuchEntity":
+            raise LaunchError(
+                f"role {name}: does not exist; make it from the policies that 'sm_launch policy SPEC' prints."
+            ) from error
+        logger.info("the role %s could not be looked at (%s); AWS will", name, error.response["Error"].get("Code"))

@@ -1,0 +1,140 @@
+"""A trained model as an artifact, a server around it, and local inference to hold its answers against."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import nibabel as nib
+import numpy as np
+import pytest
+
+from sm_launch.container.serve.artifact import manifest_of
+
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLE = ROOT / "bundle"
+NIFTI = {"Content-Type": "application/x-nifti"}
+# The smallest training that goes through everything.
+TINY = {
+    "patch_size": [32, 32, 32],
+    "epochs": 1,
+    "val_interval": 1,
+    "network_def::channels": [4, 8, 16],
+    "network_def::strides": [2, 2],
+    "network_def::num_res_units": 1,
+}
+
+
+def pack(bundle: Path, model_dir: Path) -> Path:
+    """A copy of ``bundle`` as a model artifact."""
+    ignored = shutil.ignore_patterns("__pycache__", "runs", "cache", "predictions", ".part-*")
+    shutil.copytree(bundle, model_dir / "bundle", ignore=ignored)
+    (model_dir / "manifest.json").write_text(json.dumps(manifest_of(model_dir)), encoding="utf-8")
+    return model_dir
+
+
+@pytest.fixture(scope="session")
+def model_dir(tiny_decathlon: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This project's bundle, trained for an epoch on the tiny data, as a model artifact. Do not write to it."""
+    from monai.bundle import ConfigWorkflow
+
+    work = tmp_path_factory.mktemp("trained")
+    bundle = work / "source"
+    shutil.copytree(BUNDLE, bundle, ignore=shutil.ignore_patterns("__pycache__", "runs", "cache", "models"))
+    training = ConfigWorkflow(
+        config_file=str(BUNDLE / "configs" / "train.json"), logging_file=False, workflow_type="train",
+        bundle_root=str(BUNDLE), dataset_dir=str(tiny_decathlon), output_dir=str(work / "runs"), run_name="run",
+        ckpt_dir=str(work / "models"), **TINY,
+    )  # fmt: skip
+    training.initialize()
+    training.run()
+    training.finalize()
+    (bundle / "models").mkdir()
+    for name in ("model.pt", "model.json"):
+        shutil.copy(work / "models" / name, bundle / "models")
+    return pack(bundle, work / "artifact")
+
+
+def local_inference(bundle: Path, output_dir: Path, *arguments: str) -> None:
+    """What a user would run: ``python -m monai.bundle run`` with the bundle's inference config."""
+    command = [sys.executable, "-B", "-m", "monai.bundle", "run", "--config_file", "configs/inference.json"]
+    done = subprocess.run(
+        [*command, "--output_dir", str(output_dir), *arguments],
+        cwd=bundle, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@contextmanager
+def serving(model_dir: Path, log: Path, **environment: str) -> Iterator[str]:
+    """A server as a container starts it, ready; yields its address."""
+    with started(model_dir, log, **environment) as (process, url):
+        deadline = time.monotonic() + 120
+        while ping(url) != 200:
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
+            time.sleep(0.1)
+        yield url
+
+
+@contextmanager
+def started(model_dir: Path, log: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A server that may not be ready; yields its process and address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = os.environ | {
+        "MODEL_DIR": str(model_dir), "BIND_HOST": "127.0.0.1", "SAGEMAKER_BIND_TO_PORT": str(port),
+        "OMP_NUM_THREADS": "1", "TMPDIR": str(temporary(log)),
+    } | environment  # fmt: skip
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sm_launch.container.serve"], cwd=ROOT, env=env, stdout=output, stderr=output
+        )
+        try:
+            yield process, f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def temporary(log: Path) -> Path:
+    """The server's own folder for temporary files."""
+    folder = log.with_suffix(".tmp")
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def ping(url: str) -> int:
+    """The status of GET /ping, 0 while nothing listens."""
+    try:
+        return httpx.get(f"{url}/ping").status_code
+    except httpx.ConnectError:
+        return 0
+
+
+def invoke(url: str, body: bytes, headers: Mapping[str, str] = NIFTI) -> httpx.Response:
+    """One invocation."""
+    return httpx.post(f"{url}/invocations", content=body, headers=dict(headers), timeout=180)
+
+
+def volume_of(content: bytes) -> nib.Nifti1Image:
+    """The NIfTI image in an answer."""
+    return nib.Nifti1Image.from_bytes(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
+
+
+def assert_same_volume(content: bytes, written: Path) -> None:
+    """Hold an answer against a file: array, type, affine."""
+    served, local = volume_of(content), nib.load(written)
+    assert served.get_data_dtype() == local.get_data_dtype()
+    assert np.array_equal(served.affine, local.affine)
+    assert np.array_equal(np.asanyarray(served.dataobj), np.asanyarray(local.dataobj))
