@@ -56,7 +56,7 @@ def validate(service: str, operation: str, request: Mapping[str, Any]) -> list[s
     Raises:
         LaunchError: botocore knows no such service or operation.
     """
-    model = _model(service)
+    model = service_model(service)
     if operation not in model.operation_names:
         raise LaunchError(
             f"{service} has no operation {operation!r} in the installed botocore; did you mean "
@@ -76,7 +76,12 @@ def validate_plan(plan: Plan) -> list[str]:
 
 
 @cache
-def _model(service: str) -> ServiceModel:
+def service_model(service: str) -> ServiceModel:
+    """botocore's model of a service, read once.
+
+    Raises:
+        LaunchError: botocore has no such service.
+    """
     import botocore.exceptions
     import botocore.session
 
@@ -162,10 +167,11 @@ def _string(shape: Shape, value: Any, path: str) -> Iterator[str]:
         return
     if PLACEHOLDER.search(value):
         return
-    yield from _bounds(shape, len(value), path, "characters")
+    wrong_length = list(_bounds(shape, len(value), path, "characters"))
+    yield from wrong_length
     pattern = shape.metadata.get("pattern")
-    compiled = _compiled(pattern) if pattern else None
-    if compiled and not compiled.fullmatch(value):
+    compiled = compiled_pattern(pattern) if pattern else None
+    if compiled and not wrong_length and not compiled.fullmatch(value):
         yield _wanted(path, value, f"a text that matches {pattern}")
 
 
@@ -191,7 +197,8 @@ def _range(low: int | None, high: int | None) -> str:
 
 
 @cache
-def _compiled(pattern: str) -> re.Pattern[str] | None:
+def compiled_pattern(pattern: str) -> re.Pattern[str] | None:
+    """A pattern of the models for Python's re; None where it is written in a way that isn't understood."""
     for java, python in _JAVA:
         pattern = pattern.replace(java, python)
     try:

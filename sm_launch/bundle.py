@@ -105,6 +105,15 @@ def define(content: Mapping[str, Any], key: str) -> bool:
     return True
 
 
+def is_argument(content: Mapping[str, Any], key: str) -> bool:
+    """Whether an id may be an argument, not given so far, of a component: network_def::norm."""
+    try:
+        parent = _parent(content, key)
+    except (KeyError, IndexError, TypeError, ValueError):
+        return False
+    return isinstance(parent, dict) and "_target_" in parent
+
+
 def check_overrides(content: Mapping[str, Any], overrides: Mapping[str, Any], configs: Sequence[str]) -> None:
     """Find an override of what is not there, which MONAI would take without effect.
 
@@ -113,7 +122,7 @@ def check_overrides(content: Mapping[str, Any], overrides: Mapping[str, Any], co
     """
     for key in overrides:
         # A plus adds, which is meant to name what is not there or to extend what is.
-        if not key.startswith("+") and not define(content, key):
+        if not (key.startswith("+") or define(content, key) or is_argument(content, key)):
             near = difflib.get_close_matches(key, _ids(content), n=1)
             meant = f"did you mean '{near[0]}'?" if near else "write +" + key + " to add it."
             raise LaunchError(f"overrides: '{key}' is not defined in {', '.join(configs)}; {meant}")

@@ -97,7 +97,13 @@ def estimate(plan: Plan, expected: Mapping[str, Hours] | None = None, prices: Pr
     """
     prices = prices or TablePrices(plan.region)
     expected = expected or {}
-    lines = [_fleet(plan, fleet, expected.get(fleet.step.name), prices) for fleet in fleets(plan)]
+    lines = []
+    for fleet in fleets(plan):
+        line = _fleet(plan, fleet, expected.get(fleet.step.name), prices)
+        if fleet.alternative and lines and lines[-1].name == line.name:
+            lines[-1] = _either(lines[-1], line)
+        else:
+            lines.append(line)
     lines += [_lustre(step.name, step.request, prices) for step in of(plan, CREATE_FILE_SYSTEM)]
     lines.append(_bucket(plan, prices))
     return Estimate(tuple(lines), prices.source)
@@ -143,6 +149,18 @@ def _fleet(plan: Plan, fleet: Fleet, hours: Hours | None, prices: Prices) -> Lin
         high = high + pool if high is not None else None
         notes.append(f"the warm pool bills {_dollars(pool)} more unless a next job takes it or down ends it")
     return Line(fleet.step.name, what, low, high, 0.0, "; ".join(notes))
+
+
+def _either(one: Line, other: Line) -> Line:
+    """The line of trials that take one kind of machines or the other."""
+    lows, highs = (one.low, other.low), (one.high, other.high)
+    return Line(
+        one.name,
+        one.what if one.what == other.what else f"{one.what} or {other.what}",
+        None if None in lows else min(low for low in lows if low is not None),
+        None if None in highs else max(high for high in highs if high is not None),
+        note=one.note if one.note == other.note else f"{one.note}; {other.note}".strip("; "),
+    )
 
 
 def _endpoint(plan: Plan, fleet: Fleet, what: str, hourly: float) -> Line:

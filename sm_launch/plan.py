@@ -46,7 +46,7 @@ def jobs_of(spec: Spec, wanted: Sequence[str] = ()) -> tuple[str, ...]:
             raise LaunchError(
                 f"the spec has no {job}; add it, or choose among {', '.join(there) or 'the jobs you add'}."
             )
-    if not wanted and "tune" in there:
+    if not wanted and {"train", "tune"} <= set(there):
         there.remove("train")
     chosen = tuple(job for job in there if not wanted or job in wanted)
     if not chosen and spec.data is None:

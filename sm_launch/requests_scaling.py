@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sm_launch.requests_serving import ASYNC, VARIANT, Serving
+from sm_launch.serving import ASYNC, VARIANT, Serving
 from sm_launch.steps import Step
 
 SERVICE = "application-autoscaling"

@@ -69,6 +69,7 @@ class Fleet:
         parallel: how many of them at once.
         spot: on spot machines.
         keep_alive_s: seconds that a warm pool is kept, and billed, afterwards.
+        alternative: whether a trial takes these machines or another fleet's of the same step, not both.
     """
 
     step: Step
@@ -83,6 +84,7 @@ class Fleet:
     parallel: int = 1
     spot: bool = False
     keep_alive_s: int = 0
+    alternative: bool = False
 
 
 # Limits that apply where a request gives none (API reference, StoppingCondition and ProcessingStoppingCondition).
@@ -209,4 +211,5 @@ def _training_fleets(training: Training) -> Iterator[Fleet]:
                 parallel=limits.get("MaxParallelTrainingJobs", 1),
                 spot=training.spot,
                 keep_alive_s=resources.get("KeepAlivePeriodInSeconds", 0),
+                alternative="TrainingJobDefinitions" in step.request or "InstanceConfigs" in resources,
             )

@@ -35,6 +35,12 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def wanted(name: str, keep: Sequence[str]) -> bool:
+    """Whether patterns keep a path; see :func:`assemble`."""
+    refused = any(fnmatch(name, pattern[1:]) for pattern in keep if pattern.startswith("!"))
+    return not refused and any(fnmatch(name, pattern) for pattern in keep)
+
+
 def assemble(
     bundle: Path, checkpoints: Path, model: Path, keep: Sequence[str], overrides: Mapping[str, Any]
 ) -> list[str]:
@@ -44,7 +50,8 @@ def assemble(
         bundle: the bundle's folder, as it came.
         checkpoints: what the training kept; it takes the place of the bundle's models/.
         model: folder of the artifact.
-        keep: fnmatch patterns over the bundle's paths (``*`` also matches ``/``); others are left out.
+        keep: fnmatch patterns over the bundle's paths (``*`` also matches ``/``); what matches none is left out, and
+            so is what matches one after a ``!``.
         overrides: what the training overrode, kept in the manifest: a network is built by them again.
 
     Returns:
@@ -53,7 +60,7 @@ def assemble(
     files = {**files_in(bundle), **files_in(checkpoints, "models/")}
     kept = {}
     for name, path in files.items():
-        if not any(fnmatch(name, pattern) for pattern in keep):
+        if not wanted(name, keep):
             continue
         target = model / "bundle" / name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ job.json::
      "launch": "torchrun",               none, torchrun, mpirun or smddprun
      "processes_per_host": null,         null: one for each GPU, or one
      "hyperparameters": {"lr": "optimizer::lr"},   hyperparameter name -> knob; others are knobs by their own name
-     "keep": ["configs/*", "models/model.pt"]}     patterns of what goes into the model; absent: everything
+     "keep": ["*", "!models/*_last.pt"]}           what goes into the model, see artifact.py; absent: everything
 
 Braces in strings of overrides and arguments are filled in: {channel:NAME}, {input:NAME}, {output:NAME}, {model},
 {checkpoints}, {output_data}, {tensorboard}, {bundle}, {host_index}, {host_count}. Other braces stay as they are.
@@ -58,7 +58,9 @@ TORCHRUNS_OWN = "torch/distributed/elastic/multiprocessing/api.py"
 
 
 def count_gpus() -> int:
-    """NVIDIA GPUs of this host; $SM_NUM_GPUS where the toolkit has counted them."""
+    """NVIDIA GPUs that this container may use; $SM_NUM_GPUS where the toolkit has counted them."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return sum(name not in ("", "-1") for name in os.environ["CUDA_VISIBLE_DEVICES"].split(","))
     if os.environ.get("SM_NUM_GPUS", "").isdecimal():
         return int(os.environ["SM_NUM_GPUS"])
     try:
@@ -139,7 +141,7 @@ def reason(code: int, lines: Sequence[str]) -> str:
     """Why a process failed: its error's line, then its last lines."""
     own = list(itertools.takewhile(lambda line: TORCHRUNS_OWN not in line, lines))
     errors = [line.strip() for line in own if ERROR_LINE.match(line.strip())]
-    # A bundle's own sentence before others; then the first: later ones tell what it caused, in MONAI and other processes.
+    # A bundle's own sentence, else the first error: later ones tell what it caused, in MONAI and in other processes.
     plain = [line for line in errors if line.startswith("error: ")]
     sentence = (plain[:1] or errors[:1] or [f"the process ended with exit status {code}"])[0]
     return "\n".join([sentence, *[line for line in own if line.strip() and line.strip() != sentence][-REPORTED_LINES:]])

@@ -22,6 +22,8 @@ NONE, TORCHRUN, MPIRUN, SMDDPRUN = "none", "torchrun", "mpirun", "smddprun"
 LAUNCHERS = (NONE, TORCHRUN, MPIRUN, SMDDPRUN)
 # The toolkit's (sagemaker_pytorch_container/training.py, smdataparallel.py).
 MASTER_PORT, SMDDP_PORT, SSH_PORT = 7777, 7592, 22
+# Another port, for jobs that share a machine. The toolkit sets MASTER_PORT itself.
+PORT_VARIABLE = "SM_LAUNCH_MASTER_PORT"
 # SM_EFA_NCCL_INSTANCES and SM_EFA_RDMA_INSTANCES of the toolkit, as far as they have NVIDIA GPUs.
 RDMA_INSTANCES = ("ml.p4d.24xlarge", "ml.p4de.24xlarge", "ml.p5.48xlarge", "ml.p5e.48xlarge", "ml.p6e-gb200.36xlarge")
 EFA_INSTANCES = ("ml.g4dn.8xlarge", "ml.g4dn.12xlarge", "ml.g5.48xlarge", "ml.p3dn.24xlarge") + RDMA_INSTANCES
@@ -150,14 +152,14 @@ def launched(
         launch: one of ``LAUNCHERS``.
         cluster: the hosts.
         processes: number of processes on each host.
-        env: the processes' environment; MASTER_PORT in it chooses torchrun's port.
+        env: the processes' environment; SM_LAUNCH_MASTER_PORT in it chooses torchrun's port.
         python: the interpreter.
         arguments: what it gets.
     """
     if launch == NONE:
         return [python, *arguments]
     if launch == TORCHRUN:
-        return torchrun(cluster, processes, int(env.get("MASTER_PORT", MASTER_PORT)), python, arguments)
+        return torchrun(cluster, processes, int(env.get(PORT_VARIABLE, MASTER_PORT)), python, arguments)
     if cluster.index > 0:
         return None
     shim = find_spec("gethostname")

@@ -92,6 +92,7 @@ class Node:
             # Ctrl-C in the terminal is for the caller, who then stops the nodes.
             start_new_session=True,
         )
+        self._error: Exception | None = None
         self._reader = threading.Thread(target=self._read, args=(on_line,), daemon=True)
         self._reader.start()
 
@@ -129,10 +130,21 @@ class Node:
     def _read(self, on_line: Callable[[str], None]) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            on_line(line.decode("utf-8", "replace").rstrip("\r\n"))
+            # A full pipe would stop the node: it is read to its end whatever a listener does.
+            if self._error is None:
+                try:
+                    on_line(line.decode("utf-8", "replace").rstrip("\r\n"))
+                except Exception as error:
+                    self._error = error
 
     def poll(self) -> int | None:
-        """The exit status once it has ended, 128 + N for signal N; None before."""
+        """The exit status once it has ended, 128 + N for signal N; None before.
+
+        Raises:
+            Exception: what ``on_line`` raised.
+        """
+        if self._error is not None:
+            raise self._error
         if self._process.poll() is None:
             return None
         self._reader.join()
@@ -158,13 +170,10 @@ class Node:
             # It has ended.
             return
 
-    def close(self) -> int:
-        """Kill it if it runs, and wait for its end; returns the exit status."""
+    def close(self) -> None:
+        """Kill it if it runs, and wait for its end."""
         self.kill()
         self._process.wait()
         self._reader.join()
         assert self._process.stdout is not None
         self._process.stdout.close()
-        code = self.poll()
-        assert code is not None
-        return code

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,8 @@ from sm_launch.local.archives import unpack
 from sm_launch.local.container import free_port
 from sm_launch.local.isolation import Isolation
 from sm_launch.local.nodes import ML, Node, NodePlan
+
+logger = logging.getLogger(__name__)
 
 LOOPBACK_ADDRESS = "127.0.0.1"
 # The toolkits' name for the port of a serving container.
@@ -71,13 +73,15 @@ class Server:
             LaunchError: it ended, or did not answer 200 in time; the message holds the log's last lines.
         """
         deadline = time.monotonic() + seconds
+        # A proxy of the user's shell is no way to this machine.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         while True:
             try:
-                with urllib.request.urlopen(f"{self.url}/ping", timeout=5) as answer:
+                with opener.open(f"{self.url}/ping", timeout=5) as answer:
                     if answer.status == 200:
                         return
-            except (OSError, urllib.error.URLError):
-                pass
+            except OSError:
+                logger.debug("%s: not ready yet", self.url)
             code = self.returncode()
             ended = f"ended with exit status {code}" if code is not None else ""
             late = f"gave no 200 to /ping within {seconds:.0f} s" if time.monotonic() > deadline else ""

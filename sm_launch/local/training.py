@@ -112,7 +112,7 @@ class _Training:
             "TRAINING_JOB_NAME": self.name,
             "TRAINING_JOB_ARN": self.arn,
             # Jobs that run at a time would meet at the fixed port of torchrun's launchers.
-            "MASTER_PORT": str(free_port()),
+            "SM_LAUNCH_MASTER_PORT": str(free_port()),
             **TOOLKIT_VARIABLES,
             **request.get("Environment", {}),
         }

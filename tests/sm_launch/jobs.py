@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from sm_launch import container
-from sm_launch.local import FolderStore
+from sm_launch.local import FolderStore, JobResult
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "bundle"
+CONTAINER = ROOT / "sm_launch" / "container"
 BUCKET = "s3://lab"
 IMAGE = "763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch:2.13-cpu-amzn2023-sagemaker"
 ENTRY = ["python3", "/opt/ml/input/data/code/entry.py"]
@@ -82,8 +82,8 @@ def code_channel(store: FolderStore, uri: str, bundle: Path, job: dict[str, Any]
     """Put a code channel into the store, as the plan uploads it; returns its URI."""
     folder = store.path(uri)
     folder.mkdir(parents=True)
-    for name in container.CODE_FILES:
-        shutil.copy(ROOT / "sm_launch" / "container" / name, folder / name)
+    for file in CONTAINER.glob("*.py"):
+        shutil.copy(file, folder / file.name)
     left_out = shutil.ignore_patterns("__pycache__", "models", "runs", "store", "predictions", "cache")
     shutil.copytree(bundle, folder / "bundle", ignore=left_out)
     (folder / "job.json").write_text(json.dumps(job))
@@ -153,3 +153,8 @@ def processing(
         "ProcessingOutputConfig": {"Outputs": listed},
         **more,
     }
+
+
+def log(result: JobResult) -> str:
+    """All nodes' logs."""
+    return "\n".join(file.read_text() for file in result.log_files.values())

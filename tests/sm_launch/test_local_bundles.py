@@ -1,11 +1,10 @@
-"""Bundles in local jobs: trained by two machines, interrupted, searched, preprocessed by two machines."""
+"""The project's bundle in local jobs: trained by two machines, interrupted, preprocessed by two machines."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import threading
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,18 @@ import torch
 from jobs import (
     BUCKET,
     BUNDLE,
-    IMAGE,
-    ROLE,
     TINY,
     channel,
     code_channel,
-    minimal_bundle,
+    log,
     processing,
     processing_input,
     training,
 )
+from scripts.store import main as fill_store
 from tiny import write_decathlon
 
-from sm_launch.local import Event, FolderStore, JobResult, isolation, run_processing, run_training, run_tuning
+from sm_launch.local import Event, FolderStore, JobResult, isolation, run_processing, run_training
 from sm_launch.local.archives import unpack
 
 needs_namespaces = pytest.mark.skipif(isolation.privileges() is None, reason="this machine gives no namespaces")
@@ -51,26 +49,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FolderStore:
     return found
 
 
-@pytest.fixture(scope="module")
-def counting(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A foreign bundle that counts instead of learning."""
-    return minimal_bundle(tmp_path_factory.mktemp("foreign") / "counting")
-
-
-def log(result: JobResult) -> str:
-    return "\n".join(file.read_text() for file in result.log_files.values())
-
-
-def train(store: FolderStore, folder: Path, bundle: Path, job: dict[str, Any], **more: Any) -> JobResult:
-    """Run a training of a bundle."""
-    options = {key: more.pop(key) for key in ("namespaces", "on_event", "interrupt", "stop") if key in more}
-    name = folder.name.replace("_", "-")
-    code = code_channel(store, f"{BUCKET}/code/{name}", bundle, job, more.pop("requirements", ""))
+def train(store: FolderStore, folder: Path, job: dict[str, Any], **more: Any) -> JobResult:
+    """Run a training of the bundle."""
+    options = {key: more.pop(key) for key in ("on_event", "interrupt") if key in more}
+    name = folder.name
+    code = code_channel(store, f"{BUCKET}/code/{name}", BUNDLE, job)
     request = training(name, channel("code", code), channel("train", DATA), Environment=ONE_THREAD, **more)
     return run_training(request, store, folder / "job", **options)
 
 
-@pytest.mark.skipif(isolation.privileges() is None, reason="this machine gives no namespaces")
+@needs_namespaces
 def test_two_machines_of_two_processes_train_a_servable_bundle(store: FolderStore, tmp_path: Path) -> None:
     folder = tmp_path / "two-by-two"
     # Four cases to train and four to validate with: one for each process.
@@ -78,7 +66,7 @@ def test_two_machines_of_two_processes_train_a_servable_bundle(store: FolderStor
     configs = ["configs/train.json", "configs/multi_gpu_train.json"]
     job = {**TRAIN, "configs": configs, "overrides": overrides, "launch": "torchrun", "processes_per_host": 2}
     result = train(
-        store, folder, BUNDLE, job, hosts=2, AlgorithmSpecification={"MetricDefinitions": LOSS},
+        store, folder, job, hosts=2, AlgorithmSpecification={"MetricDefinitions": LOSS},
         EnableNetworkIsolation=True,
     )  # fmt: skip
     assert result.status == "Completed", log(result)
@@ -117,130 +105,17 @@ def test_a_spot_training_loses_nothing_but_time(store: FolderStore, tmp_path: Pa
 
     overrides = {**TINY, "epochs": 3, "resume": "auto"}
     result = train(
-        store, tmp_path / "spot", BUNDLE, {**TRAIN, "overrides": overrides}, interrupt=interrupt,
+        store, tmp_path / "spot", {**TRAIN, "overrides": overrides}, interrupt=interrupt,
         on_event=after_the_first_epoch, EnableManagedSpotTraining=True, CheckpointConfig={"S3Uri": f"{BUCKET}/kept"},
         StoppingCondition={"MaxRuntimeInSeconds": 300, "MaxWaitTimeInSeconds": 600},
     )  # fmt: skip
     assert result.status == "Completed", log(result)
     assert [transition.status for transition in result.transitions].count("Interrupted") == 1
     text = log(result)
-    assert "stopped by SIGTERM" in text and "continues" in text or "resum" in text
+    assert "stopped by SIGTERM: saved" in text and "continuing after epoch" in text
     assert [text.count(f"epoch {epoch}/3 ") for epoch in (1, 2, 3)] == [1, 1, 1]
     kept = {uri.rpartition("/")[2] for uri in store.list(f"{BUCKET}/kept/")}
     assert {"model.pt", "model.json", "model_last.pt"} <= kept
-
-
-def test_two_trials_through_the_genuine_toolkit(store: FolderStore, tmp_path: Path, counting: Path) -> None:
-    pytest.importorskip("sagemaker_pytorch_container", reason="sagemaker-pytorch-training is not installed")
-    job = {"kind": "train", "configs": ["configs/train.json"], "hyperparameters": {"w": "weights"}, "launch": "none",
-           "overrides": {"message": "a trial", "epochs": 2, "weights": -1.0}}  # fmt: skip
-    code = code_channel(store, f"{BUCKET}/code/tune", counting, job)
-    ranges = [{"Name": "w", "MinValue": "1.0", "MaxValue": "100.0", "ScalingType": "Logarithmic"}]
-    request = {
-        "HyperParameterTuningJobName": "search",
-        "HyperParameterTuningJobConfig": {
-            "Strategy": "Bayesian",
-            "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "score"},
-            "ResourceLimits": {"MaxNumberOfTrainingJobs": 2, "MaxParallelTrainingJobs": 2},
-            "ParameterRanges": {"ContinuousParameterRanges": ranges},
-        },
-        "TrainingJobDefinition": {
-            "StaticHyperParameters": {
-                "sagemaker_program": "entry.py", "sagemaker_submit_directory": "/opt/ml/input/data/code",
-            },
-            "AlgorithmSpecification": {
-                "TrainingImage": IMAGE, "TrainingInputMode": "File",
-                "MetricDefinitions": [{"Name": "score", "Regex": "score=([0-9.]+)"}],
-            },
-            "RoleArn": ROLE,
-            "InputDataConfig": [channel("code", code)],
-            "OutputDataConfig": {"S3OutputPath": f"{BUCKET}/search"},
-            "ResourceConfig": {"InstanceType": "ml.g5.2xlarge", "InstanceCount": 1, "VolumeSizeInGB": 30},
-            "StoppingCondition": {"MaxRuntimeInSeconds": 200},
-            "Environment": ONE_THREAD,
-        },
-    }  # fmt: skip
-    ended: list[str] = []
-    result = run_tuning(
-        request, store, tmp_path / "search", on_event=lambda e: ended.append(e.job) if e.kind == "trial" else None
-    )
-    assert result.status == "Completed", [trial.result.failure_reason for trial in result.trials]
-    assert len({trial.hyperparameters["w"] for trial in result.trials}) == 2
-    for trial in result.trials:
-        text = log(trial.result)
-        assert "Invoking user script" in text and "told: a trial" in text
-        # The last of two epochs; the trial's own value, not the plan's.
-        assert trial.objective == pytest.approx(2 * float(trial.hyperparameters["w"]))
-        assert trial.result.model_artifact_uri == f"{BUCKET}/search/{trial.result.name}/output/model.tar.gz"
-        assert trial.result.name.startswith("search-00") and len(trial.result.name) <= 63
-    assert result.best is max(result.trials, key=lambda trial: trial.objective or 0)
-    assert sorted(ended) == sorted(trial.result.name for trial in result.trials)
-    assert result.notes == ("The Bayesian strategy is AWS's own; here the trials were drawn at random.",)
-
-
-@pytest.mark.parametrize("namespaces", [pytest.param(True, marks=needs_namespaces), False], ids=["there", "not there"])
-def test_a_foreign_bundle_gets_every_value_intact(
-    namespaces: bool, store: FolderStore, tmp_path: Path, counting: Path
-) -> None:
-    hostile = "it's \"$HOME\" `id` $(id) {bundle} {nothing} \\n ; rm -rf 'x' é\n"
-    overrides = {"message": hostile + "{channel:train}", "weights": 3}
-    folder = tmp_path / f"foreign-{namespaces}".lower()
-    job = {"kind": "train", "configs": ["configs/train.json"], "overrides": overrides}
-    result = train(store, folder, counting, job, namespaces=namespaces, HyperParameters={"weights": "4.5"})
-    assert result.status == "Completed", log(result)
-    unpack(store.path(result.model_artifact_uri or ""), tmp_path / "model")
-    found = json.loads((tmp_path / "model" / "bundle" / "models" / "model.pt").read_text())
-    base = "/opt/ml" if namespaces else str(folder / "job" / "algo-1" / "ml")
-    filled = hostile.replace("{bundle}", f"{base}/work/bundle") + f"{base}/input/data/train"
-    assert found == {"message": filled, "weights": 4.5}
-
-
-def test_a_failing_bundle_is_the_failure_reason(store: FolderStore, tmp_path: Path, counting: Path) -> None:
-    job = {"kind": "train", "configs": ["configs/train.json"], "overrides": {"fail": "this"}, "launch": "torchrun",
-           "processes_per_host": 1}  # fmt: skip
-    result = train(store, tmp_path / "failing", counting, job)
-    assert result.status == "Failed" and result.model_artifact_uri is None
-    assert "no luck with this" in (result.failure_reason or "").splitlines()[0]
-    assert (result.failure_reason or "").startswith("AlgorithmError: ")
-    assert "exit code: 1" in (result.failure_reason or "") and "ChildFailedError" not in (result.failure_reason or "")
-
-
-def wheel(folder: Path, name: str, code: str) -> Path:
-    """The smallest wheel there is."""
-    folder.mkdir(parents=True)
-    info = f"{name}-1.0.dist-info"
-    files = {
-        f"{name}.py": code,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    record = "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"])
-    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as archive:
-        for path, text in {**files, f"{info}/RECORD": record}.items():
-            archive.writestr(path, text)
-    return folder
-
-
-@needs_namespaces
-def test_an_isolated_job_installs_from_its_wheels(store: FolderStore, tmp_path: Path) -> None:
-    bundle = minimal_bundle(tmp_path / "importing")
-    (bundle / "scripts" / "look.py").write_text("import greeting_from_a_wheel as g; print('said', g.HELLO, g.__file__)")
-    wheels = wheel(tmp_path / "wheels", "greeting_from_a_wheel", "HELLO = 'hello'")
-    store.upload(wheels, f"{BUCKET}/wheels")
-    job = {"kind": "module", "module": "scripts.look", "arguments": []}
-    code = code_channel(store, f"{BUCKET}/code/isolated", bundle, job, requirements="greeting_from_a_wheel==1.0\n")
-    channels = [channel("code", code), channel("wheels", f"{BUCKET}/wheels/")]
-    request = training("isolated", *channels, EnableNetworkIsolation=True)
-    result = run_training(request, store, tmp_path / "job")
-    assert result.status == "Completed" and f"said hello {tmp_path}" in log(result), log(result)
-    # In the job's own environment, not in the user's.
-    with pytest.raises(ModuleNotFoundError):
-        import greeting_from_a_wheel  # noqa: F401
-    # Without the channel there is nowhere to install from.
-    request = training("alone", channels[0], EnableNetworkIsolation=True)
-    request["Environment"] = {"PIP_RETRIES": "0", "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": "/dev/null"}
-    failed = run_training(request, store, tmp_path / "failed")
-    assert "error: pip could not install requirements.txt" in (failed.failure_reason or ""), log(failed)
 
 
 def test_two_machines_fill_one_store(store: FolderStore, tmp_path: Path) -> None:
@@ -249,17 +124,14 @@ def test_two_machines_fill_one_store(store: FolderStore, tmp_path: Path) -> None
     job = {"kind": "module", "module": "scripts.store", "arguments": arguments}
     code = code_channel(store, f"{BUCKET}/code/store", BUNDLE, job)
     inputs = [processing_input("code", code), processing_input("data", DATA)]
-    made: dict[int, dict[str, str]] = {}
-    for hosts in (1, 2):
-        uri = f"{BUCKET}/store_of_{hosts}"
-        request = processing(f"store-{hosts}", inputs, {"store": uri}, hosts=hosts, Environment=ONE_THREAD)
-        result = run_processing(request, store, tmp_path / str(hosts))
-        assert result.status == "Completed", log(result)
-        digests = {found.removeprefix(uri): store.path(found).read_bytes() for found in store.list(f"{uri}/")}
-        made[hosts] = {name: hashlib.sha256(content).hexdigest() for name, content in digests.items()}
-    assert made[1] == made[2] and len(made[1]) >= 12
-    # Each machine did its half.
-    shares = [
-        len(list((tmp_path / "2" / node / "ml/processing/output/store").iterdir())) for node in ("algo-1", "algo-2")
-    ]
-    assert min(shares) > 0 and "6 of 6 cases of shard 1/2" in log(result)
+    uri = f"{BUCKET}/store_of_2"
+    request = processing("store", inputs, {"store": uri}, hosts=2, Environment=ONE_THREAD)
+    result = run_processing(request, store, tmp_path / "job")
+    assert result.status == "Completed", log(result)
+    alone = tmp_path / "alone"
+    assert fill_store(["--dataset_dir", str(store.path(DATA)), "--store_dir", str(alone), "--workers", "1"]) == 0
+    made = {found.removeprefix(f"{uri}/"): store.path(found).read_bytes() for found in store.list(f"{uri}/")}
+    assert made == {p.relative_to(alone).as_posix(): p.read_bytes() for p in alone.rglob("*") if p.is_file()}
+    assert len(made) >= 12
+    for shard in ("0/2", "1/2"):
+        assert f"6 of 6 cases of shard {shard} are in the store" in log(result)

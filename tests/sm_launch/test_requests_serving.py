@@ -21,7 +21,8 @@ from packaging.requirements import Requirement
 from sm_launch import requests_image as image
 from sm_launch.errors import LaunchError
 from sm_launch.requests_scaling import policy_arn
-from sm_launch.requests_serving import MODES, Serving, serving_steps
+from sm_launch.requests_serving import serving_steps
+from sm_launch.serving import MODES, Serving
 from sm_launch.steps import Step
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,7 +17,6 @@ import pytest
 from served import NIFTI, assert_same_volume, invoke, local_inference, ping, serving, started, temporary, volume_of
 from tiny import AFFINE, make_case, save
 
-
 pytest_plugins = ["served"]
 
 

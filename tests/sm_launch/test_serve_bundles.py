@@ -16,7 +16,7 @@ from PIL import Image
 from served import NIFTI, assert_same_volume, invoke, local_inference, pack, serving, started
 from tiny import make_case, save
 
-from sm_launch.container.serve.bundle import dependents, output_ids
+from sm_launch.container.serve.graph import dependents, output_ids
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,122 @@
+"""Cases through a batch transform job."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sm_launch.errors import LaunchError
+from sm_launch.predict import Prediction, Progress, Report, patiently
+from sm_launch.predict_cases import ANY
+from sm_launch.predict_transfer import Sleep, delete, fetch, upload
+from sm_launch.serving import BATCH
+
+_TAKEN = {"ResourceInUse", "ResourceInUseException"}
+_RUNNING = {"InProgress", "Stopping"}
+# botocore's model: 63 characters, of which a hyphen, 8 digits of a checksum and an attempt are ours.
+_NAME_LENGTH = 63 - 12
+
+
+def predict_batch(
+    cases_dir: Path,
+    output_dir: Path,
+    request: Mapping[str, Any],
+    sagemaker: Any,
+    s3: Any,
+    *,
+    kms_key: str | None = None,
+    tidy: bool = True,
+    poll_seconds: float = 30.0,
+    progress: Progress | None = None,
+    sleep: Sleep = time.sleep,
+) -> Report:
+    """Run one batch transform job over the cases that have no answer yet.
+
+    The job's name and folders end in a checksum of its cases: a run that is stopped and started again finds its own
+    job, and waits for it.
+
+    Args:
+        cases_dir: folder of the images.
+        output_dir: folder of the answers.
+        request: of CreateTransformJob, by :func:`sm_launch.requests_serving.transform_request`; its model exists.
+        sagemaker: boto3 client of ``sagemaker``.
+        s3: boto3 client of ``s3``.
+        kms_key: encrypts the cases in S3; None leaves the bucket's own encryption.
+        tidy: delete cases and answers from S3 once the answers are here.
+        poll_seconds: between two looks at the job.
+        progress: called for each case that is through.
+        sleep: waits.
+
+    Raises:
+        LaunchError: there are no cases, one is too large, or the job ended without any answer.
+    """
+    prediction = Prediction(cases_dir, output_dir, BATCH, progress)
+    if not prediction.pending:
+        return prediction.report
+    work = hashlib.sha256("".join(sorted(case.sha256 for case in prediction.pending)).encode()).hexdigest()[:8]
+    job = _job_request(request, work, {case.content_type for case in prediction.pending})
+    source = job["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
+    target = job["TransformOutput"]["S3OutputPath"]
+    for case in prediction.pending:
+        upload(s3, case, f"{source}{case.key}", kms_key, sleep)
+    ended = _run_job(job, sagemaker, poll_seconds, sleep)
+    reason = str(ended.get("FailureReason") or f"the job ended as {ended['TransformJobStatus']}").rstrip(".")
+    for case in prediction.pending:
+        content = fetch(s3, f"{target}{case.key}.out", sleep)
+        if content is not None:
+            prediction.answered(case, content)
+        else:
+            prediction.failed(case, f"the job {ended['TransformJobName']} wrote no answer: {reason}; see its log")
+        if tidy:
+            delete(s3, f"{source}{case.key}", sleep)
+            delete(s3, f"{target}{case.key}.out", sleep)
+    return prediction.report
+
+
+def _job_request(request: Mapping[str, Any], work: str, content_types: set[str]) -> dict[str, Any]:
+    """The request for just these cases."""
+    data, target = request["TransformInput"], request["TransformOutput"]
+    source = data["DataSource"]["S3DataSource"]
+    one_type = content_types.pop() if len(content_types) == 1 else ANY
+    place = {"S3DataSource": {**source, "S3Uri": f"{source['S3Uri'].rstrip('/')}/{work}/"}}
+    answers = f"{target['S3OutputPath'].rstrip('/')}/{work}/"
+    return {
+        **request,
+        "TransformJobName": f"{request['TransformJobName'][:_NAME_LENGTH].rstrip('-')}-{work}",
+        "TransformInput": {**data, "DataSource": place, "ContentType": one_type},
+        "TransformOutput": {**target, "S3OutputPath": answers, "Accept": one_type},
+    }
+
+
+def _run_job(job: Mapping[str, Any], sagemaker: Any, poll_seconds: float, sleep: Sleep) -> Mapping[str, Any]:
+    """Start the job, or find it running from before, and wait; a job of that name that failed is tried anew."""
+    from botocore.exceptions import ClientError
+
+    name = job["TransformJobName"]
+    for attempt in range(10):
+        current = f"{name}-{attempt}" if attempt else name
+        try:
+            sagemaker.create_transform_job(**{**job, "TransformJobName": current})
+            started = True
+        except ClientError as error:
+            code, message = (str(error.response.get("Error", {}).get(key, "")) for key in ("Code", "Message"))
+            if code not in _TAKEN and "must be unique" not in message and "already exist" not in message.lower():
+                words = " ".join(message.split()).rstrip(".")
+                raise LaunchError(
+                    f"could not start the transform job: AWS says {code}, '{words}'; mend that."
+                ) from error
+            started = False
+        while (found := _describe(sagemaker, current, sleep))["TransformJobStatus"] in _RUNNING:
+            sleep(poll_seconds)
+        if started or found["TransformJobStatus"] == "Completed":
+            return found
+    raise LaunchError(f"the transform job {name} has failed 10 times; see its log, and plan a new run.")
+
+
+def _describe(sagemaker: Any, name: str, sleep: Sleep) -> Mapping[str, Any]:
+    return patiently(
+        f"look at the transform job {name}", lambda: sagemaker.describe_transform_job(TransformJobName=name), sleep
+    )

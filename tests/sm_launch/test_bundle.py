@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from monai.bundle import ConfigParser
+from specs import BUNDLE
+
+from sm_launch.bundle import check_overrides, define, merged, read_bundle, requirements
+from sm_launch.errors import LaunchError
+
+CONFIGS = sorted(path.relative_to(BUNDLE).as_posix() for path in (BUNDLE / "configs").rglob("*.json"))
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A small bundle of somebody else."""
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "metadata.json").write_text(
+        '{"name": "Spleen", "version": "0.1", "monai_version": "1.4.0"}'
+    )
+    (tmp_path / "configs" / "train.json").write_text(json.dumps({"lr": 1, "handlers": [{"name": "a"}], "d": {"x": 1}}))
+    return tmp_path
+
+
+def test_only_the_bundles_own_files_travel(copy: Path) -> None:
+    made = ("models/model.pt", "eval/x.csv", ".git/config", "scripts/__pycache__/a.pyc", "docs/scan.nii.gz", "x.pt")
+    for name in ("scripts/a.py", "docs/README.md", "LICENSE", *made):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_text("x")
+    names = [file.name for file in read_bundle(copy).files]
+    assert names == ["LICENSE", "configs/metadata.json", "configs/train.json", "docs/README.md", "scripts/a.py"]
+
+
+def test_merging_is_monais() -> None:
+    stack = ["configs/train.json", "configs/data/store.json", "configs/multi_gpu_train.json", "configs/fsdp_train.json"]
+    parser = ConfigParser()
+    parser.read_config([str(BUNDLE / config) for config in stack])
+    # MONAI keeps its own metadata key beside what the files say.
+    assert merged(read_bundle(BUNDLE), stack) == {k: v for k, v in parser.get().items() if k != "_meta_"}
+
+
+def test_ids_lead_into_lists_and_dicts(copy: Path) -> None:
+    content = merged(read_bundle(copy), ["configs/train.json"])
+    assert define(content, "handlers::0::name") and define(content, "handlers#0#name") and define(content, "d::x")
+    assert not define(content, "handlers::1::name")
+    assert not define(content, "d::y")
+
+
+def test_an_override_of_nothing_is_refused(copy: Path) -> None:
+    content = merged(read_bundle(copy), ["configs/train.json"])
+    check_overrides(content, {"lr": 2, "+new": 1, "handlers::0::name": "b"}, ["configs/train.json"])
+    with pytest.raises(LaunchError, match=r"'handlers::0::nam' is not defined in .*; did you mean 'handlers::0::name'"):
+        check_overrides(content, {"handlers::0::nam": 1}, ["configs/train.json"])
+
+
+def test_an_argument_that_was_not_given_may_be(copy: Path) -> None:
+    (copy / "configs" / "train.json").write_text('{"network_def": {"_target_": "UNet"}, "d": {"x": 1}}')
+    content = merged(read_bundle(copy), ["configs/train.json"])
+    check_overrides(content, {"network_def::norm": "batch"}, ["configs/train.json"])
+    for key in ("d::norm", "network::norm"):
+        with pytest.raises(LaunchError, match=f"'{key}' is not defined"):
+            check_overrides(content, {key: 1}, ["configs/train.json"])
+
+
+def test_packages_are_the_metadatas() -> None:
+    metadata = json.loads((BUNDLE / "configs" / "metadata.json").read_text())
+    found = requirements(metadata)
+    assert f"monai=={metadata['monai_version']}" in found
+    # PyTorch is the container's.
+    assert not [one for one in found if one.startswith(("torch", "pytorch=", "numpy"))]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda root: (root / "configs" / "train.json").write_text('{"a": 1,\n}'), "is broken JSON in line 2"),
+        (lambda root: (root / "configs" / "train.json").write_text("[]"), "holds no keys"),
+        (lambda root: (root / "configs" / "train.json").write_bytes(b"\xff\xfe"), "cannot be read"),
+        (lambda root: (root / "configs" / "train.json").unlink(), "train.json: is not in the bundle"),
+        (lambda root: shutil.rmtree(root / "configs"), "is no MONAI Bundle, since configs/metadata.json is missing"),
+        (lambda root: shutil.rmtree(root), "there is no such folder"),
+        (lambda root: (root / "configs" / "metadata.json").write_text("{"), "metadata.json: is broken JSON in line 1"),
+    ],
+)
+def test_a_broken_bundle_is_one_sentence(copy: Path, spoil, sentence: str) -> None:
+    spoil(copy)
+    with pytest.raises(LaunchError) as error:
+        merged(read_bundle(copy), ["configs/train.json"])
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_yaml_configs_are_read_too(copy: Path) -> None:
+    (copy / "configs" / "train.yaml").write_text("lr: 3\n")
+    assert merged(read_bundle(copy), ["configs/train.json", "configs/train.yaml"])["lr"] == 3
+    (copy / "configs" / "train.yaml").write_text("lr: [\n")
+    with pytest.raises(LaunchError, match="train.yaml: is broken YAML"):
+        merged(read_bundle(copy), ["configs/train.yaml"])
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read every file")
+def test_a_file_that_may_not_be_read_is_named(copy: Path) -> None:
+    (copy / "scripts").mkdir()
+    (copy / "scripts" / "a.py").touch(mode=0)
+    with pytest.raises(LaunchError, match="a.py: cannot be read"):
+        read_bundle(copy)

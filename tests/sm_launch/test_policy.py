@@ -1,0 +1,224 @@
+"""Policies: nothing more than the plan needs, held against the Service Authorization Reference."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import launch_plans as lp
+import pytest
+
+from sm_launch.errors import LaunchError
+from sm_launch.policy import MANAGED_POLICY_LIMIT, caller_policy, parts, role_policy, trust_policy, unrestricted
+from sm_launch.steps import Plan, Step
+from sm_launch.table import table
+
+ACTIONS = table("iam_actions")["actions"]
+
+
+def build() -> list[Step]:
+    project = {
+        "name": f"{lp.RUN}-build",
+        "source": {"type": "S3", "location": f"{lp.BUCKET}/{lp.RUN}/build.zip"},
+        "artifacts": {"type": "NO_ARTIFACTS"},
+        "environment": {
+            "type": "LINUX_CONTAINER",
+            "image": "aws/codebuild/standard:7.0",
+            "computeType": "BUILD_GENERAL1_LARGE",
+            "privilegedMode": True,
+        },
+        "serviceRole": f"arn:aws:iam::{lp.ACCOUNT}:role/demo-build",
+        "encryptionKey": lp.KEY,
+    }
+    return [
+        Step("ecr", "CreateRepository", {"repositoryName": "sm-launch-serve"}, "repository", "sm-launch-serve"),
+        Step("codebuild", "CreateProject", project, "project", f"{lp.RUN}-build"),
+        Step("codebuild", "StartBuild", {"projectName": f"{lp.RUN}-build"}, "", f"{lp.RUN}-build", wait=True),
+        Step("logs", "CreateLogGroup", {"logGroupName": "/aws/sagemaker/x", "kmsKeyId": lp.KEY}, "log-group", "x"),
+    ]
+
+
+def whole(profile: str = "phi") -> Plan:
+    plan = lp.everything(profile)
+    return replace(plan, steps=(*plan.steps, *build()))
+
+
+def statements(policy: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for statement in policy["Statement"]:
+        for action in statement["Action"]:
+            yield action, statement
+
+
+def allowed(policy: dict[str, Any], action: str) -> list[dict[str, Any]]:
+    return [statement for name, statement in statements(policy) if name == action]
+
+
+POLICIES = [
+    pytest.param(make, profile, id=f"{make.__name__}-{profile}")
+    for make in (caller_policy, role_policy)
+    for profile in ("standard", "phi")
+]
+
+
+@pytest.mark.parametrize(("make", "profile"), POLICIES)
+def test_only_actions_without_resources_are_allowed_on_all(make: Any, profile: str) -> None:
+    policy = make(whole(profile), lp.ACCOUNT)
+    for action, statement in statements(policy):
+        assert (statement["Resource"] == ["*"]) is (not ACTIONS[action]["resources"]), action
+        assert statement["Resource"]
+        assert "*" not in action
+    assert all(sentence.endswith("because the API has none for it.") for sentence in unrestricted(policy))
+    assert unrestricted(policy)
+
+
+@pytest.mark.parametrize(("make", "profile"), POLICIES)
+def test_condition_keys_are_ones_that_the_action_has(make: Any, profile: str) -> None:
+    for action, statement in statements(make(whole(profile), lp.ACCOUNT)):
+        for keys in statement.get("Condition", {}).values():
+            for key in keys:
+                known = {re.sub(r"/.*", "", name) for name in ACTIONS[action].get("conditions", ())}
+                assert re.sub(r"/.*", "", key) in known, (action, key)
+
+
+@pytest.mark.parametrize(("make", "profile"), POLICIES)
+def test_resources_name_the_run_the_account_or_the_plans_own(make: Any, profile: str) -> None:
+    """Where AWS chooses the id, a condition on the run's tag or on the service stands for the name."""
+    by_condition = ("file-system/*", "association/*", "scalable-target/*", "network-interface/*")
+    named = (lp.RUN, lp.ROLE, lp.KEY, lp.BUCKET, "subnet-", "sg-", "repository/", "log-group:/aws/sagemaker/")
+    own = ("role/demo-build", "role/aws-service-role/", "servicequotas:us-east-1:123456789012:sagemaker/*")
+    for action, statement in statements(make(whole(profile), lp.ACCOUNT)):
+        for arn in statement["Resource"]:
+            if arn.endswith(by_condition):
+                assert "Condition" in statement or action.startswith("ec2:"), action
+            elif arn != "*":
+                assert any(part in arn for part in (*named, *own)), (action, arn)
+
+
+def test_role_is_passed_to_its_service_only() -> None:
+    passed = allowed(caller_policy(whole(), lp.ACCOUNT), "iam:PassRole")
+    assert [(one["Resource"], one["Condition"]) for one in passed] == [
+        (
+            [f"arn:aws:iam::{lp.ACCOUNT}:role/demo-build"],
+            {"StringEquals": {"iam:PassedToService": "codebuild.amazonaws.com"}},
+        ),
+        ([lp.ROLE], {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}),
+    ]
+
+
+def test_caller_may_start_follow_and_take_down_each_thing() -> None:
+    policy = caller_policy(whole(), lp.ACCOUNT)
+    for verb in ("Create", "Describe", "Delete"):
+        for thing, kind in {
+            "TrainingJob": "training-job/demo-1a2b-train",
+            "ProcessingJob": "processing-job/demo-1a2b-store",
+            "HyperParameterTuningJob": "hyper-parameter-tuning-job/demo-1a2b-tune",
+            "Model": "model/demo-1a2b-model",
+            "EndpointConfig": "endpoint-config/demo-1a2b-config",
+            "Endpoint": "endpoint/demo-1a2b-endpoint",
+        }.items():
+            arns = [arn for one in allowed(policy, f"sagemaker:{verb}{thing}") for arn in one["Resource"]]
+            assert f"arn:aws:sagemaker:us-east-1:123456789012:{kind}" in arns
+    # A transform job is never deleted: the API has no such call.
+    assert allowed(policy, "sagemaker:StopTransformJob")
+
+
+def test_plan_of_one_training_gets_nothing_of_the_others() -> None:
+    policy = caller_policy(lp.plan(lp.training()), lp.ACCOUNT)
+    services = {action.split(":")[0] for action, _ in statements(policy)}
+    assert services == {"sagemaker", "s3", "iam", "kms", "logs", "servicequotas"}
+    assert {action for action, _ in statements(policy) if action.startswith("sagemaker:")} == {
+        "sagemaker:CreateTrainingJob",
+        "sagemaker:DescribeTrainingJob",
+        "sagemaker:StopTrainingJob",
+        "sagemaker:DeleteTrainingJob",
+        "sagemaker:AddTags",
+        "sagemaker:ListTags",
+    }
+    assert not [action for action, _ in statements(policy) if action in ("s3:CreateBucket", "s3:DeleteBucket")]
+
+
+def test_objects_are_those_of_the_run() -> None:
+    for policy in (caller_policy(whole(), lp.ACCOUNT), role_policy(whole(), lp.ACCOUNT)):
+        for action in ("s3:GetObject", "s3:PutObject"):
+            assert [one["Resource"] for one in allowed(policy, action)] == [["arn:aws:s3:::demo-bucket/demo-1a2b/*"]]
+        assert allowed(policy, "s3:ListBucket")[0]["Condition"] == {"StringLike": {"s3:prefix": ["demo-1a2b/*"]}}
+
+
+def test_role_reads_data_of_another_bucket_and_does_not_write_there() -> None:
+    source = "InputDataConfig.1.DataSource.S3DataSource.S3Uri"
+    plan = lp.plan(lp.changed(lp.training(), lp.put(source, "s3://hospital-data/brats/")))
+    policy = role_policy(plan, lp.ACCOUNT)
+    assert "arn:aws:s3:::hospital-data/brats/*" in allowed(policy, "s3:GetObject")[0]["Resource"]
+    assert allowed(policy, "s3:PutObject")[0]["Resource"] == ["arn:aws:s3:::demo-bucket/demo-1a2b/*"]
+    assert {one["Resource"][0] for one in allowed(policy, "s3:ListBucket")} == {
+        "arn:aws:s3:::hospital-data",
+        "arn:aws:s3:::demo-bucket",
+    }
+
+
+def test_phi_refuses_unprotected_jobs_by_conditions() -> None:
+    created = allowed(caller_policy(lp.everything("phi"), lp.ACCOUNT), "sagemaker:CreateTrainingJob")[0]["Condition"]
+    assert created == {
+        "ForAllValues:StringEquals": {
+            "sagemaker:InstanceTypes": ["ml.c5.4xlarge"],
+            "sagemaker:VpcSubnets": lp.VPC["Subnets"],
+            "sagemaker:VpcSecurityGroupIds": lp.VPC["SecurityGroupIds"],
+        },
+        "NumericLessThanEquals": {"sagemaker:MaxRuntimeInSeconds": "7200"},
+        "Bool": {"sagemaker:NetworkIsolation": "true", "sagemaker:InterContainerTrafficEncryption": "true"},
+        "Null": {"sagemaker:VpcSubnets": "false", "sagemaker:VpcSecurityGroupIds": "false"},
+        "ArnEquals": {"sagemaker:OutputKmsKey": [lp.KEY], "sagemaker:VolumeKmsKey": [lp.KEY]},
+    }
+    tuned = allowed(caller_policy(lp.everything("phi"), lp.ACCOUNT), "sagemaker:CreateHyperParameterTuningJob")
+    assert all(one["Condition"]["Bool"]["sagemaker:NetworkIsolation"] == "true" for one in tuned)
+
+
+def test_standard_profile_limits_machines_and_hours() -> None:
+    created = allowed(caller_policy(lp.everything("standard"), lp.ACCOUNT), "sagemaker:CreateTrainingJob")[0]
+    assert created["Condition"] == {
+        "ForAllValues:StringEquals": {"sagemaker:InstanceTypes": ["ml.c5.4xlarge"]},
+        "NumericLessThanEquals": {"sagemaker:MaxRuntimeInSeconds": "7200"},
+    }
+
+
+def test_role_pulls_the_plans_images_only() -> None:
+    assert allowed(role_policy(whole(), lp.ACCOUNT), "ecr:BatchGetImage")[0]["Resource"] == [
+        "arn:aws:ecr:us-east-1:123456789012:repository/sm-launch-serve",
+        "arn:aws:ecr:us-east-1:763104351884:repository/pytorch",
+    ]
+
+
+def test_role_is_trusted_to_sagemaker_of_this_account() -> None:
+    (statement,) = trust_policy(whole(), lp.ACCOUNT)["Statement"]
+    assert statement["Principal"] == {"Service": "sagemaker.amazonaws.com"}
+    assert statement["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": lp.ACCOUNT},
+        "ArnLike": {"aws:SourceArn": f"arn:aws:sagemaker:us-east-1:{lp.ACCOUNT}:*"},
+    }
+
+
+def test_partition_of_the_region_is_in_every_arn() -> None:
+    plan = replace(lp.plan(replace(lp.training())), region="us-gov-west-1")
+    for _, statement in statements(caller_policy(plan, lp.ACCOUNT)):
+        for arn in statement["Resource"]:
+            assert arn == "*" or arn.startswith("arn:aws-us-gov:") or arn in (lp.ROLE, lp.KEY)
+
+
+def test_key_is_named_by_its_arn() -> None:
+    step = lp.changed(lp.training(), lp.put("OutputDataConfig.KmsKeyId", "1234abcd-12ab-34cd-56ef-000000000000"))
+    keys = allowed(caller_policy(lp.plan(step), lp.ACCOUNT), "kms:Decrypt")[0]["Resource"]
+    assert "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-000000000000" in keys
+    step = lp.changed(lp.training(), lp.put("OutputDataConfig.KmsKeyId", "alias/mine"))
+    with pytest.raises(LaunchError, match="KMS key 'alias/mine' is an alias, which a policy cannot name"):
+        role_policy(lp.plan(step), lp.ACCOUNT)
+
+
+def test_parts_fit_iams_quota_and_lose_nothing() -> None:
+    policy = caller_policy(whole(), lp.ACCOUNT)
+    made = parts(policy)
+    assert [one for part in made for one in part["Statement"]] == policy["Statement"]
+    assert all(len(json.dumps(part, separators=(",", ":"))) <= MANAGED_POLICY_LIMIT for part in made)
+    assert len(made) > 1
