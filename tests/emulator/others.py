@@ -46,7 +46,7 @@ class _Faulty:
 def _refuse(environ: dict[str, Any], start_response: Callable[..., Any], status: int, content: str) -> list[bytes]:
     # An unread body would be taken for the connection's next request.
     environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-    body = content.encode()
+    body = b"" if environ["REQUEST_METHOD"] == "HEAD" else content.encode()
     kind = "application/xml" if content.startswith("<") else "application/x-amz-json-1.1"
     start_response(f"{status} Refused", [("Content-Type", kind), ("Content-Length", str(len(body)))])
     return [body]
