@@ -18,6 +18,9 @@ from emulator import Account
 from emulator.guard import Beyond
 from programs import BUCKET, IMAGE, INSTANCE, processing, s3_input, spot, training, tuning
 
+from sm_launch.prices import LivePrices
+from sm_launch.quotas import check as check_quotas
+
 QUICK = {"Delay": 1, "MaxAttempts": 60}
 MEGABYTE = 1024**2
 
@@ -403,12 +406,14 @@ class TestOtherServices:
         with pytest.raises(ClientError, match="does not exist"):
             fsx.describe_file_systems(FileSystemIds=[name])
 
-    def test_prices(self, account: Account) -> None:
-        wanted = {"regionCode": "us-east-1", "instanceName": "ml.g5.2xlarge", "component": "Training"}
-        filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
-        pricing = account.session().client("pricing")
-        found = pricing.get_products(ServiceCode="AmazonSageMaker", Filters=filters)["PriceList"]
-        assert len(found) == 1 and "1.5151" in found[0]
+    def test_prices_and_quotas_as_sm_launch_asks_for_them(self, account: Account) -> None:
+        prices = LivePrices(account.session().client("pricing"), account.region)
+        assert prices.instance_hour("ml.g5.2xlarge", "training") == 1.5151
+        account.faults.limit("ml.g4dn.xlarge", "training job usage", 0)
+        wanted = {"ml.g4dn.xlarge for training job usage": 1, "ml.p9.xlarge for endpoint usage": 1}
+        low, unknown = check_quotas(wanted, account.session().client("service-quotas"), account.region)
+        assert "is 0 in us-east-1, and the plan needs 1" in low and low.endswith("/quotas/L-3F53BF0F.")
+        assert "'ml.p9.xlarge for endpoint usage' is not listed" in unknown
 
     def test_pages(self, account: Account, sagemaker: Any) -> None:
         for index in range(12):
