@@ -313,7 +313,8 @@ def code_uploads(launch: str = "none", requirements: str = "monai==1.6.1\n", **j
 
 
 def plan(*steps: Step, profile: str = "standard", uploads: tuple[Upload, ...] | None = None) -> Plan:
-    return Plan(RUN, REGION, BUCKET, profile, code_uploads() if uploads is None else uploads, steps)
+    files = code_uploads() if uploads is None else uploads
+    return Plan(RUN, REGION, BUCKET, profile, uploads=files, steps=steps, role=ROLE, folder=RUN)
 
 
 def everything(profile: str = "phi") -> Plan:
