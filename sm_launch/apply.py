@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sm_launch import aws, resources
@@ -41,7 +41,6 @@ def apply(
     Raises:
         LaunchError: AWS refused, or a thing that the next step needs failed.
     """
-    from sm_launch.bucket import make_bucket
     from sm_launch.sync import copy_folder, put_uploads
 
     manifest.save()
@@ -49,8 +48,7 @@ def apply(
     # Jobs read what is uploaded, and uploads need the bucket.
     before = [step for step in plan.steps if step.service == "s3"]
     if before:
-        for note in make_bucket(before, aws.client(session, "s3"), plan.region):
-            logger.warning("%s", note)
+        _make_bucket(plan, before, session)
     put_uploads(plan.uploads, aws.client(session, "s3"), kms_key=plan.kms_key)
     for copy in plan.copies:
         copy_folder(copy, aws.client(session, "s3"), kms_key=plan.kms_key)
@@ -58,6 +56,22 @@ def apply(
         if step not in before:
             _do(plan, step, session, manifest, filled, watch, poll_seconds)
     _leave_copy(manifest, session)
+
+
+def _make_bucket(plan: Plan, steps: Sequence[Step], session: Any) -> None:
+    """The bucket as planned; one that was there keeps its owner's settings, and must be fit for patients all the same.
+
+    Raises:
+        LaunchError: AWS refused, or data of patients may not lie there.
+    """
+    from sm_launch.bucket import make_bucket
+    from sm_launch.phi import bucket_problems
+
+    store = aws.client(session, "s3")
+    for note in make_bucket(steps, store, plan.region):
+        logger.warning("%s", note)
+    if plan.profile == "phi" and (problems := bucket_problems(store, plan.bucket)):
+        raise LaunchError(" ".join(problems))
 
 
 def _do(

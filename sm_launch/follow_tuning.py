@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -10,16 +11,23 @@ from typing import Any
 from sm_launch.events import STATUS, TRIAL, Event, Outcome
 from sm_launch.follow_jobs import Source, TrainingWatch, Watch
 
-# Looks for which the log of an ended trial is still read: its last lines may come late.
-LINGERS = 3
+# For so long the log of an ended trial is still read: its last lines come late. One that had ended before it was first
+# seen is read for so many looks only: there may be hundreds, and CloudWatch answers a few calls a second.
+LINGER_SECONDS, LINGER_LOOKS = 30.0, 3
 
 
 @dataclass
 class _Trial:
-    """A trial: how it is looked at, and for how many looks its log is still read once it has ended."""
+    """A trial: how it is looked at, how often it was, and when it was seen to have ended (by the monotonic clock)."""
 
     watch: TrainingWatch
-    lingers: int = LINGERS
+    looks: int = 0
+    ended: float | None = None
+
+    def is_read(self) -> bool:
+        """Whether its log is to be read."""
+        late = self.ended is not None and time.monotonic() - self.ended > LINGER_SECONDS
+        return not late or self.looks <= LINGER_LOOKS
 
 
 class TuningWatch(Watch):
@@ -52,11 +60,12 @@ class TuningWatch(Watch):
         for summary in (found for page in pages for found in page["TrainingJobSummaries"]):
             name = summary["TrainingJobName"]
             trial = self.trials.setdefault(name, _Trial(TrainingWatch(self.client, name)))
+            trial.looks += 1
             if trial.watch.ended:
-                trial.lingers -= 1
                 continue
             yield from trial.watch.look()
             if trial.watch.ended:
+                trial.ended = time.monotonic() if trial.looks > 1 else float("-inf")
                 yield self._ended(summary, trial.watch)
 
     def _ended(self, summary: Mapping[str, Any], watch: TrainingWatch) -> Event:
@@ -75,8 +84,8 @@ class TuningWatch(Watch):
         )
 
     def sources(self) -> list[Source]:
-        live = (trial for trial in self.trials.values() if trial.lingers > 0)
-        return [source for trial in live for source in trial.watch.sources()]
+        read = (trial for trial in self.trials.values() if trial.is_read())
+        return [source for trial in read for source in trial.watch.sources()]
 
     def metric_definitions(self) -> list[Mapping[str, str]]:
         algorithm = self.answer.get("TrainingJobDefinition", {}).get("AlgorithmSpecification", {})

@@ -133,7 +133,7 @@ class Lines:
 
 
 class NotebookView:
-    """One cell: the status, a table of metrics, the log's last lines folded away.
+    """One cell that renews itself.
 
     Args:
         name: the followed job's.
@@ -142,28 +142,43 @@ class NotebookView:
     def __init__(self, name: str) -> None:
         from IPython.display import HTML, display
 
-        self.name = name
-        self.make: Any = HTML
-        self.handle: Any = display(HTML(f"<b>{html.escape(name)}</b>"), display_id=True)
-        self.statuses: list[str] = []
-        self.metrics: dict[str, list[float]] = {}
-        self.log: deque[str] = deque(maxlen=LAST_LINES)
-        self.lines = Lines(name, coloured=False)
+        self.made: Any = HTML
+        self.page = Page(name)
+        self.handle: Any = display(HTML(self.page.html()), display_id=True)
         self.renewed = 0.0
 
     def show(self, event: Event) -> None:
         """Take the event, and renew the cell unless that was done just now."""
+        self.page.take(event)
+        if event.kind == END or time.monotonic() - self.renewed > RENEW_SECONDS:
+            self.renewed = time.monotonic()
+            self.handle.update(self.made(self.page.html()))
+
+
+class Page:
+    """The cell's content: the status, a table of metrics, the log's last lines folded away.
+
+    Args:
+        name: the followed job's.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.lines = Lines(name, coloured=False)
+        self.statuses: list[str] = []
+        self.metrics: dict[str, list[float]] = {}
+        self.log: deque[str] = deque(maxlen=LAST_LINES)
+
+    def take(self, event: Event) -> None:
+        """Take the next event."""
         if event.kind == METRIC and event.value is not None:
             self.metrics.setdefault(event.metric, []).append(event.value)
         line = self.lines.line(event)
         if line is not None:
             (self.log if event.kind == LOG else self.statuses).append(line)
-        if event.kind == END or time.monotonic() - self.renewed > RENEW_SECONDS:
-            self.renewed = time.monotonic()
-            self.handle.update(self.make(self.page()))
 
-    def page(self) -> str:
-        """The cell's HTML; everything that came from the job is escaped."""
+    def html(self) -> str:
+        """All so far; everything that came from the job is escaped."""
         rows = "".join(
             f"<tr><td>{html.escape(name)}</td><td>{values[-1]:.4g}</td><td>{min(values):.4g}</td>"
             f"<td>{max(values):.4g}</td></tr>"

@@ -10,6 +10,7 @@ from sm_launch.steps import Step
 # Objects under PREFIX/tmp/ and the parts of uploads that were never completed; old versions of everything.
 SCRAP_DAYS, OLD_VERSION_DAYS = 7, 30
 TMP = "tmp"
+ENCRYPTION_HEADER = "s3:x-amz-server-side-encryption"
 # us-east-1 must not be named on creation (API reference, S3 CreateBucket, LocationConstraint).
 UNNAMED_REGION = "us-east-1"
 PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
@@ -69,7 +70,8 @@ def _policy(bucket: str, region: str, kms_key: str | None) -> dict[str, Any]:
         }
     ]
     if kms_key is not None:
-        # A request that names no encryption gets the bucket's default; one that names another is refused.
+        # A request that names no encryption gets the bucket's default; one that names another is refused. Null keeps
+        # the first from being denied: a negated operator holds where its key is absent (IAM, "Condition operators").
         statements.append(
             {
                 "Sid": "KmsOnly",
@@ -77,7 +79,10 @@ def _policy(bucket: str, region: str, kms_key: str | None) -> dict[str, Any]:
                 "Principal": "*",
                 "Action": "s3:PutObject",
                 "Resource": [f"{arn}/*"],
-                "Condition": {"StringNotEqualsIfExists": {"s3:x-amz-server-side-encryption": "aws:kms"}},
+                "Condition": {
+                    "Null": {ENCRYPTION_HEADER: "false"},
+                    "StringNotEquals": {ENCRYPTION_HEADER: "aws:kms"},
+                },
             }
         )
     return {"Version": "2012-10-17", "Statement": statements}

@@ -90,7 +90,8 @@ def put_uploads(uploads: Sequence[Upload], client: Any, *, kms_key: str | None =
         return _bring(target, upload.path or upload.data or b"", upload.size, upload.sha256)
 
     sent = _each(one, uploads)
-    return _tell(Sent(sum(sent), _sum(uploads, sent), len(sent) - sum(sent)))
+    size = sum(upload.size for upload, new in zip(uploads, sent, strict=True) if new)
+    return _tell(Sent(sum(sent), size, len(sent) - sum(sent)))
 
 
 def copy_folder(
@@ -228,10 +229,6 @@ def _each(one: Callable[[Any], bool], items: Iterable[Any]) -> list[bool]:
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-
-
-def _sum(uploads: Sequence[Upload], sent: Sequence[bool]) -> int:
-    return sum(upload.size for upload, new in zip(uploads, sent, strict=True) if new)
 
 
 def _tell(sent: Sent) -> Sent:

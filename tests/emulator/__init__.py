@@ -33,7 +33,7 @@ from emulator import (  # noqa: F401 - each registers its operations
     tuning,
 )
 from emulator.accounts import PRINCIPAL
-from emulator.containers import ANY_IMAGE
+from emulator.containers import ANY_IMAGE, SERVING_CONTAINER
 from emulator.faults import Faults
 from emulator.guard import loopback_only
 from emulator.leftover import Left, everything_left
@@ -82,7 +82,7 @@ class Account:
 @contextmanager
 def aws(
     region: str = REGION,
-    serve_command: Sequence[str] | Mapping[str, Sequence[str]] = (),
+    serve_command: Sequence[str] | Mapping[str, Sequence[str]] = SERVING_CONTAINER,
     folder: Path | None = None,
     **settings: Any,
 ) -> Iterator[Account]:
@@ -90,16 +90,14 @@ def aws(
 
     Args:
         region: its region.
-        serve_command: what hosting images start: for all, or by image.
+        serve_command: what hosting images start: for all, or by image; this project's serving container by default.
         folder: where jobs work; a temporary one by default.
         settings: other attributes of :class:`emulator.world.World`, such as ``pace`` or ``payload_limit``.
 
     Raises:
         AssertionError: at its end, if an answer did not fit the API's model or something broke inside.
     """
-    commands = (
-        serve_command if isinstance(serve_command, Mapping) else {ANY_IMAGE: serve_command} if serve_command else {}
-    )
+    commands = serve_command if isinstance(serve_command, Mapping) else {ANY_IMAGE: serve_command}
     with ExitStack() as stack:
         stack.enter_context(loopback_only())
         if folder is None:

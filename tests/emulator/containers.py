@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -17,6 +18,18 @@ from sm_launch.errors import LaunchError
 from sm_launch.local import S3Store, Server, start_server
 
 ANY_IMAGE = ""
+ROOT = Path(__file__).resolve().parents[2]
+# The serving container of this project, as its image starts it; on loopback alone.
+SERVING_CONTAINER = (
+    "env",
+    f"PYTHONPATH={ROOT}",
+    "BIND_HOST=127.0.0.1",
+    "OMP_NUM_THREADS=1",
+    sys.executable,
+    "-B",
+    "-m",
+    "sm_launch.container.serve",
+)
 # AWS gives 8 minutes by default (docs, "How Containers Serve Requests"); a test should not wait that long.
 HEALTH_CHECK_SECONDS = 120.0
 

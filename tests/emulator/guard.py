@@ -61,6 +61,16 @@ def install() -> None:
         _guard.depth += 1
 
 
+def guarded(module: str, *arguments: str) -> list[str]:
+    """The command ``python -m MODULE ARGUMENTS`` in which the guard stands before the module's first line."""
+    code = (
+        "import runpy, sys; "
+        f"runpy.run_path({__file__!r})['install'](); sys.argv[0] = {module!r}; "
+        f"sys.path.insert(0, ''); runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+    )
+    return [sys.executable, "-c", code, *arguments]
+
+
 @contextmanager
 def loopback_only() -> Iterator[None]:
     """Refuse everything beyond loopback."""

@@ -11,6 +11,7 @@ from emulator.endpoints import ENDPOINTS
 from emulator.filesystems import ASSOCIATIONS, SYSTEMS
 from emulator.jobs import ENDED, PROCESSING, TRAINING, TRANSFORM, TUNING
 from emulator.models import MODELS
+from emulator.training import warm_pool
 from emulator.world import World
 
 JOBS = (TRAINING, PROCESSING, TRANSFORM, TUNING)
@@ -40,6 +41,8 @@ def everything_left(world: World) -> list[Left]:
     ]
     for kind in JOBS:
         found += [Left("sagemaker", kind, job.name, job.status not in ENDED) for job in world.tables[kind].values()]
+    pools = ((job.name, warm_pool(job)) for job in world.tables[TRAINING].values())
+    found += [Left("sagemaker", "warm-pool", name) for name, pool in pools if pool and pool["Status"] == "Available"]
     found += [Left("fsx", kind, name) for kind in (SYSTEMS, ASSOCIATIONS) for name in world.tables[kind]]
     return sorted([*found, *_served_by_moto(world)])
 

@@ -52,17 +52,16 @@ def _refuse(environ: dict[str, Any], start_response: Callable[..., Any], status:
     return [body]
 
 
-def _permission_as_over_tls(bucket: Any, action: str, resource: str) -> Any:
-    """moto's judgement of a bucket policy, which takes no notice of conditions: here loopback stands for TLS."""
+def _unconditional_permission(bucket: Any, action: str, resource: str) -> Any:
+    """moto's judgement of a bucket policy by its unconditional statements: it takes no notice of conditions, and the
+    ones that are met here (no TLS, which loopback stands for; another encryption) would deny everything."""
     from moto.iam.access_control import IAMPolicy, PermissionResult
 
-    if bucket.policy is None:
+    statements = json.loads(bucket.policy)["Statement"] if bucket.policy else []
+    judged = [each for each in statements if "Condition" not in each]
+    if not judged:
         return PermissionResult.NEUTRAL
-    policy = json.loads(bucket.policy)
-    policy["Statement"] = [one for one in policy["Statement"] if "aws:SecureTransport" not in json.dumps(one)]
-    if not policy["Statement"]:
-        return PermissionResult.NEUTRAL
-    return IAMPolicy(json.dumps(policy)).is_action_permitted(action, resource)
+    return IAMPolicy(json.dumps({"Version": "2012-10-17", "Statement": judged})).is_action_permitted(action, resource)
 
 
 @contextmanager
@@ -75,7 +74,7 @@ def moto(faults: Faults) -> Iterator[str]:
 
     moto_api_backend.reset()
     allowed = FakeBucket.get_permission
-    FakeBucket.get_permission = _permission_as_over_tls
+    FakeBucket.get_permission = _unconditional_permission
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     application = _Faulty(DomainDispatcherApplication(create_backend_app), faults)
     server = make_server(LOOPBACK, 0, application, threaded=True, request_handler=MotoRequestHandler)

@@ -9,10 +9,11 @@ from emulator.world import World, operation
 
 # USD an hour in us-east-1: made up, so that a test sees whether a price came from here.
 PRICES = {"ml.m5.xlarge": 0.2301, "ml.g5.2xlarge": 1.5151, "ml.g5.12xlarge": 7.0901, "ml.p4d.24xlarge": 25.2501}
-COMPONENTS = ("Training", "Processing", "Hosting", "Batch Transform")
+# What the instance is used for, as the attribute component says it and as usagetype does.
+COMPONENTS = {"Training": "Train", "Processing": "Processing", "Hosting": "Host", "Batch Transform": "Tsform"}
 
 
-def _product(name: str, component: str, region: str, price: float) -> dict[str, Any]:
+def _product(name: str, component: str, usage: str, region: str, price: float) -> dict[str, Any]:
     sku = f"{name}-{component}".upper().replace(".", "").replace(" ", "")
     return {
         "product": {
@@ -24,7 +25,7 @@ def _product(name: str, component: str, region: str, price: float) -> dict[str, 
                 "instanceName": name,
                 "instanceType": f"{name}-{component}",
                 "component": component,
-                "platoinstancename": name,
+                "usagetype": f"USE1-{usage}:{name}",
             },
         },
         "serviceCode": "AmazonSageMaker",
@@ -43,20 +44,20 @@ def _product(name: str, component: str, region: str, price: float) -> dict[str, 
     }
 
 
+def _field(product: dict[str, Any], name: str) -> str | None:
+    return product.get(name) if name == "productFamily" else product["attributes"].get(name)
+
+
 @operation("pricing", "GetProducts")
 def get_products(world: World, request: dict[str, Any]) -> dict[str, Any]:
     """Filters of type TERM_MATCH on the product's attributes; the list's entries are JSON texts."""
     products = [
-        _product(name, component, world.region, price) for name, price in PRICES.items() for component in COMPONENTS
+        _product(name, component, usage, world.region, price)
+        for name, price in PRICES.items()
+        for component, usage in COMPONENTS.items()
     ]
     for wanted in request.get("Filters", ()):
-        field = "productFamily" if wanted["Field"] == "productFamily" else wanted["Field"]
-        products = [
-            each
-            for each in products
-            if ({**each["product"]["attributes"], "productFamily": each["product"]["productFamily"]}).get(field)
-            == wanted["Value"]
-        ]
+        products = [each for each in products if _field(each["product"], wanted["Field"]) == wanted["Value"]]
     first = int(request.get("NextToken", "0"))
     last = first + request.get("MaxResults", 100)
     return {

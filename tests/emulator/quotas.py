@@ -7,6 +7,7 @@ from typing import Any
 
 from emulator.errors import AwsError
 from emulator.world import ACCOUNT, World, operation
+from sm_launch.table import table
 
 SAGEMAKER = "sagemaker"
 USAGES = (
@@ -26,8 +27,9 @@ DEFAULT = 4
 
 
 def code_of(instance_type: str, usage: str) -> str:
-    """The code of a quota; AWS's are as opaque, and none of them is in any API model."""
-    return "L-" + hashlib.sha256(f"{instance_type} for {usage}".encode()).hexdigest()[:8].upper()
+    """The code of a quota: AWS's where it is public, else one that is as opaque."""
+    known = table("quotas")["codes"].get(f"{instance_type} for {usage}")
+    return known or "L-" + hashlib.sha256(f"{instance_type} for {usage}".encode()).hexdigest()[:8].upper()
 
 
 def _quotas(world: World) -> list[dict[str, Any]]:

@@ -12,12 +12,13 @@ from emulator.jobs import COMPLETED, ENDED, FAILED, STOPPED, STOPPING, TRAINING,
 from emulator.listing import pages
 from emulator.running import run_job
 from emulator.shapes import echo
-from emulator.world import World, operation
+from emulator.world import World, now, operation
 from sm_launch.local import JobResult, run_training
 
 # What a spot instance costs of an on-demand one in this account.
 SPOT_SHARE = 0.3
 WARM_POOL_SECONDS = 3600
+KEPT_UNTIL = "kept until"
 
 
 @operation("sagemaker", "CreateTrainingJob")
@@ -101,8 +102,37 @@ def describe(world: World, request: dict[str, Any]) -> dict[str, Any]:
         "EnableNetworkIsolation": asked.get("EnableNetworkIsolation", False),
         "EnableInterContainerTrafficEncryption": asked.get("EnableInterContainerTrafficEncryption", False),
         "EnableManagedSpotTraining": asked.get("EnableManagedSpotTraining", False),
+        "WarmPoolStatus": warm_pool(job),
         **job.extra,
     }
+
+
+def warm_pool(job: Job) -> dict[str, Any] | None:
+    """What became of machines that were to be kept; they cost as long as they are Available."""
+    seconds = job.request.get("ResourceConfig", {}).get("KeepAlivePeriodInSeconds", 0)
+    if not seconds or job.ended is None:
+        return None
+    kept = (now() - job.ended).total_seconds()
+    given_back = KEPT_UNTIL in job.inner or kept > seconds or job.status != COMPLETED
+    status = "Terminated" if given_back else "Available"
+    return {"Status": status, "ResourceRetainedBillableTimeInSeconds": int(min(kept, seconds)) if given_back else None}
+
+
+@operation("sagemaker", "UpdateTrainingJob")
+def update(world: World, request: dict[str, Any]) -> dict[str, Any]:
+    """The one update that is of use here: how long a warm pool is kept; 0 ends it."""
+    job = find(world, request["TrainingJobName"])
+    seconds = request.get("ResourceConfig", {}).get("KeepAlivePeriodInSeconds")
+    if (warm_pool(job) or {}).get("Status") != "Available":
+        raise invalid("The training job has no warm pool that is available.")
+    if seconds == 0:
+        job.inner[KEPT_UNTIL] = now()
+    elif seconds is not None:
+        job.request = {
+            **job.request,
+            "ResourceConfig": {**job.request["ResourceConfig"], "KeepAlivePeriodInSeconds": seconds},
+        }
+    return {"TrainingJobArn": job.arn}
 
 
 @operation("sagemaker", "StopTrainingJob")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
 from emulator import Account
 
 from sm_launch.api_model import validate
+from sm_launch.apply import apply
 from sm_launch.bucket import check_bucket, make_bucket
 from sm_launch.errors import LaunchError
+from sm_launch.manifest import Manifest
 from sm_launch.requests_bucket import bucket_steps
+from sm_launch.steps import Plan, Upload
 
 NAME, REGION = "hospital-bucket-1", "us-east-1"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -33,7 +38,8 @@ def test_made_safely(s3: Any) -> None:
     assert s3.get_bucket_versioning(Bucket=NAME)["Status"] == "Enabled"
     tls, kms = json.loads(s3.get_bucket_policy(Bucket=NAME)["Policy"])["Statement"]
     assert (tls["Effect"], tls["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
-    assert kms["Condition"] == {"StringNotEqualsIfExists": {"s3:x-amz-server-side-encryption": "aws:kms"}}
+    header = "s3:x-amz-server-side-encryption"
+    assert kms["Condition"] == {"Null": {header: "false"}, "StringNotEquals": {header: "aws:kms"}}
     rules = s3.get_bucket_lifecycle_configuration(Bucket=NAME)["Rules"]
     assert rules[0]["Filter"] == {"Prefix": "sm-launch/tmp/"} and rules[0]["Expiration"] == {"Days": 7}
     assert rules[1]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
@@ -67,6 +73,23 @@ def test_what_its_owner_has_set_stays(s3: Any) -> None:
     assert s3.get_bucket_lifecycle_configuration(Bucket=NAME)["Rules"][0]["ID"] == "mine"
     assert s3.get_bucket_versioning(Bucket=NAME)["Status"] == "Suspended"
     assert s3.get_public_access_block(Bucket=NAME)["PublicAccessBlockConfiguration"]["BlockPublicAcls"] is True
+
+
+def test_patients_data_do_not_go_where_the_owner_left_it_open(account: Account, s3: Any, tmp_path: Path) -> None:
+    upload = Upload(f"s3://{NAME}/runs/r/a", 1, hashlib.sha256(b"a").hexdigest(), data=b"a")
+    steps = tuple(bucket_steps(NAME, REGION, KEY))
+    plan = Plan("r", REGION, NAME, "phi", (upload,), steps=steps, kms_key=KEY, folder="runs/r")
+    s3.create_bucket(Bucket=NAME)
+    shut = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
+    partly = shut | {"BlockPublicPolicy": False}
+    s3.put_public_access_block(Bucket=NAME, PublicAccessBlockConfiguration=partly)
+    manifest = Manifest("r", REGION, NAME, "runs/r", "phi", path=tmp_path / "r.json")
+    with pytest.raises(LaunchError, match="doesn't block public access by BlockPublicPolicy"):
+        apply(plan, account.session(), manifest)
+    assert s3.list_objects_v2(Bucket=NAME)["KeyCount"] == 0
+    s3.put_public_access_block(Bucket=NAME, PublicAccessBlockConfiguration=shut)
+    apply(plan, account.session(), manifest)
+    assert s3.head_object(Bucket=NAME, Key="runs/r/a")["SSEKMSKeyId"] == KEY
 
 
 def test_another_region(account: Account, s3: Any) -> None:

@@ -6,20 +6,30 @@ import io
 import json
 import os
 import socket
+import subprocess
 import tarfile
 import time
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
-from emulator import Account
-from emulator.guard import Beyond
+from emulator import Account, Left
+from emulator.guard import Beyond, guarded
 from programs import BUCKET, IMAGE, INSTANCE, processing, s3_input, spot, training, tuning
+
+from sm_launch.prices import LivePrices
+from sm_launch.quotas import check as check_quotas
 
 QUICK = {"Delay": 1, "MaxAttempts": 60}
 MEGABYTE = 1024**2
+CALLER = """
+import socket, sys
+print(sys.argv[1:], __name__, flush=True)
+socket.create_connection(("192.0.2.1", 80), timeout=1)
+"""
 
 
 @pytest.fixture
@@ -125,6 +135,17 @@ class TestJobs:
         assert until(sagemaker, "TrainingJob", "job")["SecondaryStatus"] == "Stopped"
         with pytest.raises(ClientError, match="the training job is in status Stopped"):
             sagemaker.stop_training_job(TrainingJobName="job")
+
+    def test_warm_pool(self, account: Account, sagemaker: Any) -> None:
+        request = training("job", account.role)
+        request["ResourceConfig"] = request["ResourceConfig"] | {"KeepAlivePeriodInSeconds": 600}
+        sagemaker.create_training_job(**request)
+        assert until(sagemaker, "TrainingJob", "job")["WarmPoolStatus"] == {"Status": "Available"}
+        assert Left("sagemaker", "warm-pool", "job") in account.everything_left()
+        sagemaker.update_training_job(TrainingJobName="job", ResourceConfig={"KeepAlivePeriodInSeconds": 0})
+        found = sagemaker.describe_training_job(TrainingJobName="job")
+        assert found["WarmPoolStatus"]["Status"] == "Terminated"
+        assert Left("sagemaker", "warm-pool", "job") not in account.everything_left()
 
     def test_spot_interruption_resumes_from_the_checkpoint(self, account: Account, sagemaker: Any) -> None:
         account.faults.interrupt_spot("job", "step=1 ")
@@ -403,12 +424,14 @@ class TestOtherServices:
         with pytest.raises(ClientError, match="does not exist"):
             fsx.describe_file_systems(FileSystemIds=[name])
 
-    def test_prices(self, account: Account) -> None:
-        wanted = {"regionCode": "us-east-1", "instanceName": "ml.g5.2xlarge", "component": "Training"}
-        filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
-        pricing = account.session().client("pricing")
-        found = pricing.get_products(ServiceCode="AmazonSageMaker", Filters=filters)["PriceList"]
-        assert len(found) == 1 and "1.5151" in found[0]
+    def test_prices_and_quotas_as_sm_launch_asks_for_them(self, account: Account) -> None:
+        prices = LivePrices(account.session().client("pricing"), account.region)
+        assert prices.instance_hour("ml.g5.2xlarge", "training") == 1.5151
+        account.faults.limit("ml.g4dn.xlarge", "training job usage", 0)
+        wanted = {"ml.g4dn.xlarge for training job usage": 1, "ml.p9.xlarge for endpoint usage": 1}
+        low, unknown = check_quotas(wanted, account.session().client("service-quotas"), account.region)
+        assert "is 0 in us-east-1, and the plan needs 1" in low and low.endswith("/quotas/L-3F53BF0F.")
+        assert "'ml.p9.xlarge for endpoint usage' is not listed" in unknown
 
     def test_pages(self, account: Account, sagemaker: Any) -> None:
         for index in range(12):
@@ -425,6 +448,11 @@ class TestGuard:
         with pytest.raises(Beyond):
             socket.getaddrinfo("sagemaker.us-east-1.amazonaws.com", 443)
         assert boto3.client("sts").get_caller_identity()["Account"] == "123456789012"
+
+    def test_a_command_of_its_own_process(self, tmp_path: Path) -> None:
+        (tmp_path / "caller.py").write_text(CALLER, encoding="utf-8")
+        done = subprocess.run(guarded("caller", "a", "b"), cwd=tmp_path, capture_output=True, text=True)
+        assert done.stdout == "['a', 'b'] __main__\n" and "a test stays on this machine" in done.stderr
 
     def test_missing_data_fail_the_job(self, account: Account, sagemaker: Any) -> None:
         channels = [s3_input("code", f"s3://{BUCKET}/code/"), s3_input("train", f"s3://{BUCKET}/nothing/")]

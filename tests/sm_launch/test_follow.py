@@ -19,7 +19,7 @@ from sm_launch.events import END, LOG, METRIC, NOTE, STATUS, TRIAL, Event, Outco
 from sm_launch.follow import MetricFinder, follow
 from sm_launch.follow_jobs import one_sentence
 from sm_launch.follow_logs import LogTail, node_of
-from sm_launch.follow_view import Lines, TerminalView, clean, show, told
+from sm_launch.follow_view import Lines, NotebookView, Page, TerminalView, clean, show, told
 
 GROUP = "/aws/sagemaker/TrainingJobs"
 
@@ -247,6 +247,25 @@ class TestView:
         TerminalView("job", stream).show(event)
         assert stream.getvalue() == "algo-1 | x\n"
         assert Lines("search", False).line(event) == "job algo-1 | x"
+
+    def test_notebook_page(self) -> None:
+        page, now = Page("job"), datetime.now(timezone.utc)
+        page.take(Event(now, "job", STATUS, "Training", message="in progress"))
+        for value in (0.5, 0.25):
+            page.take(Event(now, "job", LOG, node="algo-1", message=f"<script>loss={value}</script>"))
+            page.take(Event(now, "job", METRIC, node="algo-1", metric="loss", value=value))
+        text = page.html()
+        assert "Training: in progress" in text and "<script>" not in text
+        assert "<td>loss</td><td>0.25</td><td>0.25</td><td>0.5</td>" in text
+        for number in range(300):
+            page.take(Event(now, "job", LOG, node="algo-1", message=f"line {number}"))
+        assert "line 299" in page.html() and "line 99\n" not in page.html()
+
+    def test_a_notebook_cell(self) -> None:
+        pytest.importorskip("IPython", reason="the notebook's view needs IPython")
+        view = NotebookView("job")
+        view.show(Event(datetime.now(timezone.utc), "job", END, outcome=Outcome("Completed")))
+        assert "Completed" in view.page.html()
 
     def test_a_log_does_not_steer_the_terminal(self) -> None:
         assert clean("10%|#\r20%|##\r") == "20%|##"
