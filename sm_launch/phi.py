@@ -5,6 +5,7 @@ It fails closed: a call, a member of a call or an instance type that it doesn't 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -89,6 +90,12 @@ def _identities(plan: Plan) -> Iterator[str]:
         seen = set(findings({"name": step.name})) | set(findings(step.request))
         for path, kind in sorted(seen):
             yield _looks_like(redact(f"{step.name}: {path}"), kind)
+    for number, copy in enumerate(plan.copies, start=1):
+        for kind in kinds(copy.uri):
+            yield _looks_like(f"Folder {number} to copy: its place in S3", kind)
+        found = Counter(kind for name, _ in copy.files for kind in kinds(name))
+        for kind, count in found.items():
+            yield _looks_like(f"Folder {number} to copy: the name of {count} of its files", kind)
     for number, upload in enumerate(plan.uploads, start=1):
         # The URI itself may hold the patient's name, so the upload is told by its place in the plan.
         for kind in kinds(upload.uri):

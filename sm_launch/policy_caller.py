@@ -6,7 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sm_launch.images import partition
-from sm_launch.policy_parts import Statement, condition_keys, key_arns, keys_of, list_statements, object_arns, statement
+from sm_launch.policy_parts import (
+    Statement,
+    brought_uris,
+    condition_keys,
+    key_arns,
+    keys_of,
+    list_statements,
+    object_arns,
+    request_uris,
+    statement,
+)
 from sm_launch.steps import Plan, Step
 from sm_launch.table import table
 from sm_launch.views import CREATE_ASSOCIATION, CREATE_FILE_SYSTEM, CREATE_TUNING, fleets, of, trainings
@@ -31,7 +41,7 @@ _JOBS: Mapping[str, tuple[str, str]] = {
     "CreateTransformJob": ("transform-job", "DescribeTransformJob StopTransformJob"),
 }
 _BUCKET_CALLS = {
-    "CreateBucket": "CreateBucket DeleteBucket ListBucketVersions",
+    "CreateBucket": "CreateBucket",
     "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
     "PutBucketEncryption": "PutEncryptionConfiguration",
     "PutBucketPolicy": "PutBucketPolicy",
@@ -117,10 +127,13 @@ def _bucket(plan: Plan, name: str) -> Iterator[Statement]:
     calls = " ".join(_BUCKET_CALLS[step.operation] for step in plan.steps if step.operation in _BUCKET_CALLS)
     checks = "GetBucketLocation GetBucketPublicAccessBlock GetEncryptionConfiguration GetBucketPolicyStatus"
     yield statement([f"s3:{one}" for one in f"{calls} {checks} ListBucketMultipartUploads".split()], [bucket])
-    objects = object_arns(plan, [upload.uri for upload in plan.uploads]) or [f"{bucket}/{plan.run}/*"]
+    run = f"s3://{plan.bucket}/{plan.folder}/"
+    objects = object_arns(plan, [*brought_uris(plan), run])
     calls = "GetObject PutObject DeleteObject DeleteObjectVersion AbortMultipartUpload"
     yield statement([f"s3:{one}" for one in calls.split()], objects)
-    yield from list_statements(plan, objects)
+    # HeadBucket is ListBucket without a prefix; data that lie elsewhere are looked for, not read.
+    seen = object_arns(plan, [*brought_uris(plan), run, *request_uris(plan)])
+    yield from list_statements(seen, ("s3:ListBucket", "s3:ListBucketVersions"), "StringLikeIfExists")
 
 
 def _pass_roles(plan: Plan) -> Iterator[Statement]:
@@ -132,6 +145,9 @@ def _pass_roles(plan: Plan) -> Iterator[Statement]:
                 if member in request:
                     service = "codebuild.amazonaws.com" if member == "serviceRole" else _SAGEMAKER
                     passed.setdefault(service, set()).add(request[member])
+    jobs = sorted(passed.get(_SAGEMAKER, ()))
+    if jobs:
+        yield statement(["iam:GetRole"], jobs)
     for service, roles in sorted(passed.items()):
         yield statement(["iam:PassRole"], sorted(roles), {"StringEquals": {"iam:PassedToService": service}})
 
@@ -196,7 +212,7 @@ def _scaling(plan: Plan, name: str, home: str, account: str) -> Iterator[Stateme
 def _builds(plan: Plan, name: str, home: str) -> Iterator[Statement]:
     projects = [f"arn:{name}:codebuild:{home}:project/{step.request['name']}" for step in of(plan, "CreateProject")]
     if projects:
-        calls = "CreateProject StartBuild BatchGetBuilds StopBuild DeleteProject"
+        calls = "CreateProject StartBuild BatchGetBuilds BatchGetProjects StopBuild DeleteProject"
         yield statement([f"codebuild:{one}" for one in calls.split()], projects)
     made = [step.request["repositoryName"] for step in of(plan, "CreateRepository")]
     stores = [f"arn:{name}:ecr:{home}:repository/{store}" for store in made]

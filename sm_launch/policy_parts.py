@@ -59,7 +59,8 @@ def key_arns(plan: Plan, account: str, members: Sequence[str]) -> list[str]:
     """
     name, _ = partition(plan.region)
     arns = set()
-    for key in (key for step in plan.steps for member in members for key in keys_of(step.request, member)):
+    given = [key for step in plan.steps for member in members for key in keys_of(step.request, member)]
+    for key in given + ([plan.kms_key] if plan.kms_key else []):
         if "alias/" in key:
             raise LaunchError(f"KMS key {key!r} is an alias, which a policy cannot name; give the key's ARN.")
         arns.add(key if key.startswith("arn:") else f"arn:{name}:kms:{plan.region}:{account}:key/{key}")
@@ -83,6 +84,11 @@ def object_arns(plan: Plan, uris: Iterable[str]) -> list[str]:
     return sorted(arn for arn in arns if not any(arn != one and arn.startswith(one.rstrip("*")) for one in arns))
 
 
+def brought_uris(plan: Plan) -> list[str]:
+    """Where the plan itself puts files: its uploads and the folders that it copies."""
+    return [upload.uri for upload in plan.uploads] + [copy.uri for copy in plan.copies]
+
+
 def request_uris(plan: Plan) -> Iterator[str]:
     """Every s3:// URI in the requests of SageMaker's and FSx's calls."""
     for step in plan.steps:
@@ -91,11 +97,13 @@ def request_uris(plan: Plan) -> Iterator[str]:
                 yield from (found[0] for found in _S3.finditer(text))
 
 
-def list_statements(plan: Plan, objects: Iterable[str]) -> Iterator[Statement]:
+def list_statements(
+    objects: Iterable[str], actions: Sequence[str] = ("s3:ListBucket",), operator: str = "StringLike"
+) -> Iterator[Statement]:
     """The right to list each bucket, below the prefixes of ``objects`` only."""
     prefixes: dict[str, list[str]] = {}
     for arn in objects:
         bucket, _, key = arn.partition("/")
         prefixes.setdefault(bucket, []).append(key)
     for bucket, keys in sorted(prefixes.items()):
-        yield statement(["s3:ListBucket"], [bucket], {"StringLike": {"s3:prefix": sorted(keys)}})
+        yield statement(actions, [bucket], {operator: {"s3:prefix": sorted(keys)}})

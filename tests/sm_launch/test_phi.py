@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -16,7 +17,7 @@ import pytest
 from sm_launch import phi
 from sm_launch.phi_members import MEMBERS
 from sm_launch.phi_scan import kinds
-from sm_launch.steps import Plan, Step
+from sm_launch.steps import Copy, Plan, Step
 
 # Members whose absence, or false, leaves data unprotected; every occurrence in any request of the plan is tried.
 PROTECTIVE = {
@@ -275,6 +276,15 @@ def test_names_of_steps_fields_and_files_are_looked_at() -> None:
     assert phi.check(lp.plan(uploads=files)) == [
         "Upload 4: its name looks like a date of birth, and this text is stored and logged outside the encrypted data; "
         "remove it, or give a pseudonym."
+    ]
+
+
+def test_names_of_files_to_copy_are_looked_at() -> None:
+    files = (("doe^jane/flair.nii.gz", 1), ("roe^john/flair.nii.gz", 1), ("case-0001/flair.nii.gz", 1))
+    plan = replace(lp.plan(lp.training()), copies=(Copy(Path("."), f"s3://{lp.BUCKET}/data/", files),))
+    assert phi.check(plan) == [
+        "Folder 1 to copy: the name of 2 of its files looks like a patient's name, and this text is stored and logged "
+        "outside the encrypted data; remove it, or give a pseudonym."
     ]
 
 

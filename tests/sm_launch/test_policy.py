@@ -6,14 +6,24 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import launch_plans as lp
 import pytest
 
 from sm_launch.errors import LaunchError
-from sm_launch.policy import MANAGED_POLICY_LIMIT, caller_policy, parts, role_policy, trust_policy, unrestricted
-from sm_launch.steps import Plan, Step
+from sm_launch.policy import (
+    CODEBUILD,
+    MANAGED_POLICY_LIMIT,
+    build_policy,
+    caller_policy,
+    parts,
+    role_policy,
+    trust_policy,
+    unrestricted,
+)
+from sm_launch.steps import Copy, Plan, Step
 from sm_launch.table import table
 
 ACTIONS = table("iam_actions")["actions"]
@@ -58,7 +68,7 @@ def allowed(policy: dict[str, Any], action: str) -> list[dict[str, Any]]:
 
 POLICIES = [
     pytest.param(make, profile, id=f"{make.__name__}-{profile}")
-    for make in (caller_policy, role_policy)
+    for make in (caller_policy, role_policy, build_policy)
     for profile in ("standard", "phi")
 ]
 
@@ -87,7 +97,17 @@ def test_condition_keys_are_ones_that_the_action_has(make: Any, profile: str) ->
 def test_resources_name_the_run_the_account_or_the_plans_own(make: Any, profile: str) -> None:
     """Where AWS chooses the id, a condition on the run's tag or on the service stands for the name."""
     by_condition = ("file-system/*", "association/*", "scalable-target/*", "network-interface/*")
-    named = (lp.RUN, lp.ROLE, lp.KEY, lp.BUCKET, "subnet-", "sg-", "repository/", "log-group:/aws/sagemaker/")
+    named = (
+        "log-group:/aws/codebuild/",
+        lp.RUN,
+        lp.ROLE,
+        lp.KEY,
+        lp.BUCKET,
+        "subnet-",
+        "sg-",
+        "repository/",
+        "log-group:/aws/sagemaker/",
+    )
     own = ("role/demo-build", "role/aws-service-role/", "servicequotas:us-east-1:123456789012:sagemaker/*")
     for action, statement in statements(make(whole(profile), lp.ACCOUNT)):
         for arn in statement["Resource"]:
@@ -137,14 +157,36 @@ def test_plan_of_one_training_gets_nothing_of_the_others() -> None:
         "sagemaker:AddTags",
         "sagemaker:ListTags",
     }
-    assert not [action for action, _ in statements(policy) if action in ("s3:CreateBucket", "s3:DeleteBucket")]
+    assert not allowed(policy, "s3:CreateBucket")
 
 
 def test_objects_are_those_of_the_run() -> None:
     for policy in (caller_policy(whole(), lp.ACCOUNT), role_policy(whole(), lp.ACCOUNT)):
         for action in ("s3:GetObject", "s3:PutObject"):
             assert [one["Resource"] for one in allowed(policy, action)] == [["arn:aws:s3:::demo-bucket/demo-1a2b/*"]]
-        assert allowed(policy, "s3:ListBucket")[0]["Condition"] == {"StringLike": {"s3:prefix": ["demo-1a2b/*"]}}
+    listed = {"s3:prefix": ["demo-1a2b/*"]}
+    assert allowed(role_policy(whole(), lp.ACCOUNT), "s3:ListBucket")[0]["Condition"] == {"StringLike": listed}
+    # The caller's HeadBucket has no prefix.
+    caller = allowed(caller_policy(whole(), lp.ACCOUNT), "s3:ListBucket")[0]
+    assert caller["Condition"] == {"StringLikeIfExists": listed}
+
+
+def test_folders_that_are_copied_may_be_written_by_the_caller_and_read_by_the_role() -> None:
+    plan = replace(lp.plan(lp.training()), copies=(Copy(Path("."), f"s3://{lp.BUCKET}/data/brats/", ()),))
+    arn = "arn:aws:s3:::demo-bucket/data/brats/*"
+    assert arn in allowed(caller_policy(plan, lp.ACCOUNT), "s3:PutObject")[0]["Resource"]
+    assert arn in allowed(role_policy(plan, lp.ACCOUNT), "s3:GetObject")[0]["Resource"]
+
+
+def test_build_reads_its_archive_and_pushes_to_its_repository() -> None:
+    policy = build_policy(whole(), lp.ACCOUNT)
+    assert allowed(policy, "s3:GetObject")[0]["Resource"] == ["arn:aws:s3:::demo-bucket/demo-1a2b/build.zip"]
+    assert allowed(policy, "ecr:PutImage")[0]["Resource"] == [
+        "arn:aws:ecr:us-east-1:123456789012:repository/sm-launch-serve"
+    ]
+    assert build_policy(lp.everything(), lp.ACCOUNT)["Statement"] == []
+    (trust,) = trust_policy(whole(), lp.ACCOUNT, CODEBUILD)["Statement"]
+    assert trust["Principal"] == {"Service": "codebuild.amazonaws.com"}
 
 
 def test_role_reads_data_of_another_bucket_and_does_not_write_there() -> None:
