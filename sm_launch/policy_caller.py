@@ -10,7 +10,7 @@ from sm_launch.policy_parts import (
     Statement,
     brought_uris,
     condition_keys,
-    key_arns,
+    key_statements,
     keys_of,
     list_statements,
     object_arns,
@@ -59,7 +59,8 @@ def caller_statements(plan: Plan, account: str) -> Iterator[Statement]:
     yield from _bucket(plan, name)
     yield from _sagemaker(plan, name, home)
     yield from _pass_roles(plan)
-    yield from _keys(plan, account)
+    members = ("KmsKeyId", "VolumeKmsKeyId", "KMSMasterKeyID", "encryptionKey", "kmsKeyId", "kmsKey")
+    yield from key_statements(plan, account, members, ("DescribeKey", "Decrypt", "GenerateDataKey"))
     yield from _lustre(plan, name, home, account)
     yield from _scaling(plan, name, home, account)
     yield from _builds(plan, name, home)
@@ -108,8 +109,11 @@ def _conditions(plan: Plan, step: Step, keys: frozenset[str]) -> dict[str, dict[
         given = keys_of(step.request, member)
         if step.operation == "CreateEndpointConfig" and member == "VolumeKmsKeyId":
             given = [step.request["KmsKeyId"]] if "KmsKeyId" in step.request else []
-        if key in keys and given:
+        if key in keys and given and all(one.startswith("arn:") and ":key/" in one for one in given):
             wanted.setdefault("ArnEquals", {})[key] = given
+        elif key in keys and given:
+            # What AWS compares an id or an alias with is not documented, so any key is asked for.
+            wanted.setdefault("Null", {})[key] = "false"
     return wanted
 
 
@@ -150,14 +154,6 @@ def _pass_roles(plan: Plan) -> Iterator[Statement]:
         yield statement(["iam:GetRole"], jobs)
     for service, roles in sorted(passed.items()):
         yield statement(["iam:PassRole"], sorted(roles), {"StringEquals": {"iam:PassedToService": service}})
-
-
-def _keys(plan: Plan, account: str) -> Iterator[Statement]:
-    keys = key_arns(plan, account, ("KmsKeyId", "VolumeKmsKeyId", "KMSMasterKeyID", "encryptionKey", "kmsKeyId"))
-    if keys:
-        yield statement([f"kms:{one}" for one in ("DescribeKey", "Decrypt", "GenerateDataKey")], keys)
-        # SageMaker and FSx encrypt volumes through a grant, and only that grant may be made.
-        yield statement(["kms:CreateGrant"], keys, {"Bool": {"kms:GrantIsForAWSResource": "true"}})
 
 
 def _lustre(plan: Plan, name: str, home: str, account: str) -> Iterator[Statement]:

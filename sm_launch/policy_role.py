@@ -10,7 +10,7 @@ from sm_launch.images import partition
 from sm_launch.policy_parts import (
     Statement,
     brought_uris,
-    key_arns,
+    key_statements,
     list_statements,
     object_arns,
     request_uris,
@@ -40,21 +40,14 @@ def role_statements(plan: Plan, account: str) -> Iterator[Statement]:
     # The platform deletes checkpoints that the container deleted.
     yield statement(["s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"], own)
     yield from list_statements(objects)
-    yield from _keys(plan, account)
+    members = ("KmsKeyId", "VolumeKmsKeyId", "KMSMasterKeyID")
+    yield from key_statements(plan, account, members, ("DescribeKey", "Encrypt", "Decrypt", "GenerateDataKey"))
     yield from _images(plan, name)
     group = f"arn:{name}:logs:{home}:log-group:/aws/sagemaker/*"
     yield statement(["logs:CreateLogGroup", "logs:DescribeLogStreams"], [group])
     yield statement(["logs:CreateLogStream", "logs:PutLogEvents"], [f"{group}:log-stream:*"])
     yield statement(["cloudwatch:PutMetricData"], None, {"StringEquals": {"cloudwatch:namespace": list(_NAMESPACES)}})
     yield from _network(plan, name, home)
-
-
-def _keys(plan: Plan, account: str) -> Iterator[Statement]:
-    keys = key_arns(plan, account, ("KmsKeyId", "VolumeKmsKeyId", "KMSMasterKeyID"))
-    if keys:
-        calls = ("DescribeKey", "Encrypt", "Decrypt", "GenerateDataKey")
-        yield statement([f"kms:{one}" for one in calls], keys)
-        yield statement(["kms:CreateGrant"], keys, {"Bool": {"kms:GrantIsForAWSResource": "true"}})
 
 
 def _images(plan: Plan, name: str) -> Iterator[Statement]:

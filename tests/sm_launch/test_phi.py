@@ -279,6 +279,11 @@ def test_names_of_steps_fields_and_files_are_looked_at() -> None:
     ]
 
 
+def test_archive_is_not_taken_for_text() -> None:
+    archive = replace(lp.upload("source.zip", ""), data=b"PK\x03\x04\xff ab^cd \xfe")
+    assert phi.check(lp.plan(uploads=(archive,))) == []
+
+
 def test_names_of_files_to_copy_are_looked_at() -> None:
     files = (("doe^jane/flair.nii.gz", 1), ("roe^john/flair.nii.gz", 1), ("case-0001/flair.nii.gz", 1))
     plan = replace(lp.plan(lp.training()), copies=(Copy(Path("."), f"s3://{lp.BUCKET}/data/", files),))

@@ -12,7 +12,6 @@ from typing import Any
 import launch_plans as lp
 import pytest
 
-from sm_launch.errors import LaunchError
 from sm_launch.policy import (
     CODEBUILD,
     MANAGED_POLICY_LIMIT,
@@ -96,7 +95,7 @@ def test_condition_keys_are_ones_that_the_action_has(make: Any, profile: str) ->
 @pytest.mark.parametrize(("make", "profile"), POLICIES)
 def test_resources_name_the_run_the_account_or_the_plans_own(make: Any, profile: str) -> None:
     """Where AWS chooses the id, a condition on the run's tag or on the service stands for the name."""
-    by_condition = ("file-system/*", "association/*", "scalable-target/*", "network-interface/*")
+    by_condition = ("key/*", "file-system/*", "association/*", "scalable-target/*", "network-interface/*")
     named = (
         "log-group:/aws/codebuild/",
         lp.RUN,
@@ -253,9 +252,17 @@ def test_key_is_named_by_its_arn() -> None:
     step = lp.changed(lp.training(), lp.put("OutputDataConfig.KmsKeyId", "1234abcd-12ab-34cd-56ef-000000000000"))
     keys = allowed(caller_policy(lp.plan(step), lp.ACCOUNT), "kms:Decrypt")[0]["Resource"]
     assert "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-000000000000" in keys
+
+
+def test_key_given_by_an_alias_is_asked_for_by_a_condition() -> None:
     step = lp.changed(lp.training(), lp.put("OutputDataConfig.KmsKeyId", "alias/mine"))
-    with pytest.raises(LaunchError, match="KMS key 'alias/mine' is an alias, which a policy cannot name"):
-        role_policy(lp.plan(step), lp.ACCOUNT)
+    plan = lp.plan(step, profile="phi")
+    by_alias = allowed(role_policy(plan, lp.ACCOUNT), "kms:Decrypt")[1]
+    assert by_alias["Resource"] == ["arn:aws:kms:us-east-1:123456789012:key/*"]
+    assert by_alias["Condition"] == {"ForAnyValue:StringEquals": {"kms:ResourceAliases": ["alias/mine"]}}
+    created = allowed(caller_policy(plan, lp.ACCOUNT), "sagemaker:CreateTrainingJob")[0]["Condition"]
+    assert created["Null"]["sagemaker:OutputKmsKey"] == "false"
+    assert created["ArnEquals"] == {"sagemaker:VolumeKmsKey": [lp.KEY]}
 
 
 def test_parts_fit_iams_quota_and_lose_nothing() -> None:
