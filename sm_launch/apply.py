@@ -41,13 +41,16 @@ def apply(
     Raises:
         LaunchError: AWS refused, or a thing that the next step needs failed.
     """
+    from sm_launch.bucket import make_bucket
     from sm_launch.sync import copy_folder, put_uploads
 
     manifest.save()
     filled: dict[str, str] = {}
+    # Jobs read what is uploaded, and uploads need the bucket.
     before = [step for step in plan.steps if step.service == "s3"]
-    for step in before:
-        _bucket_step(step, session, manifest)
+    if before:
+        for note in make_bucket(before, aws.client(session, "s3"), plan.region):
+            logger.warning("%s", note)
     put_uploads(plan.uploads, aws.client(session, "s3"), kms_key=plan.kms_key)
     for copy in plan.copies:
         copy_folder(copy, aws.client(session, "s3"), kms_key=plan.kms_key)
@@ -123,10 +126,8 @@ def wait_for(entry: Entry, session: Any, poll_seconds: float) -> Mapping[str, An
         LaunchError: it failed; the sentence has AWS's reason.
     """
     kind = resources.KINDS[entry.kind]
-    name = entry.facts[kind.fact] if kind.fact else entry.name
-    service = aws.client(session, kind.service)
     while True:
-        found = aws.ask(f"look at the {entry.kind} {entry.name}", lambda: resources.describe(service, kind, name))
+        found = resources.find(entry, session)
         if found is None:
             raise LaunchError(f"the {entry.kind} {entry.name} is gone; somebody deleted it, apply the spec again.")
         status = found[kind.status_key]

@@ -53,6 +53,9 @@ def parser() -> argparse.ArgumentParser:
     def account(one: argparse.ArgumentParser) -> None:
         one.add_argument("--aws-profile", help="profile of your AWS configuration")
 
+    def waiting(one: argparse.ArgumentParser) -> None:
+        one.add_argument("--poll", type=float, default=10.0, metavar="SECONDS", help="pause between two looks")
+
     plan = command(
         "plan", "commands_plan.show_plan", "show what would be uploaded, asked of AWS and paid; calls nothing"
     )
@@ -74,8 +77,10 @@ def parser() -> argparse.ArgumentParser:
     apply = command("apply", "commands_run.apply_plan", "print the plan, ask, and carry it out")
     spec(apply)
     apply.add_argument("--yes", action="store_true", help="do not ask")
+    apply.add_argument("--no-quotas", action="store_true", help="do not look at the account's service quotas first")
     apply.add_argument("--detach", action="store_true", help="do not follow the last job")
     account(apply)
+    waiting(apply)
     local = command(
         "local", "commands_run.run_local", "run the same requests on this machine, without AWS and without docker"
     )
@@ -84,6 +89,7 @@ def parser() -> argparse.ArgumentParser:
     follow = command("follow", "commands_run.follow_run", "show status, logs and metrics of a run's jobs")
     follow.add_argument("run_id", help="id of the run, or its manifest file")
     account(follow)
+    waiting(follow)
     results = command(
         "results", "commands_state.show_results", "table of a tuning job's trials; the best as an override file"
     )
@@ -104,4 +110,5 @@ def parser() -> argparse.ArgumentParser:
     down.add_argument("--yes", action="store_true", help="do not ask")
     down.add_argument("--files", action="store_true", help="also delete the run's files in S3, its model included")
     account(down)
+    waiting(down)
     return root

@@ -32,40 +32,51 @@ def apply_plan(options: argparse.Namespace) -> int:
     """``apply``."""
     from sm_launch import aws, render
     from sm_launch.apply import apply
+    from sm_launch.follow import WATCHES
     from sm_launch.preflight import check_account
 
     plan = planned(options)
     sys.stdout.write(render.text(plan, estimate(plan, options)) + "\n\n")
     confirmed("Carry this out?", options.yes)
     session = aws.open_session(plan.region, options.aws_profile)
-    check_account(plan, session)
-    manifest = Manifest(plan.run, plan.region, plan.bucket, plan.folder, plan.profile, path=path_of(plan.run))
+    check_account(plan, session, with_quotas=not options.no_quotas)
+    path = path_of(plan.run)
+    # A run that was broken off goes on under its id: what it made is taken as it is.
+    fresh = Manifest(plan.run, plan.region, plan.bucket, plan.folder, plan.profile, path=path)
+    manifest = load(plan.run) if path.exists() else fresh
     sys.stdout.write(f"run {plan.run}, manifest {manifest.path}\n")
-    apply(plan, session, manifest, watch=lambda kind, name: show_job(session, kind, name))
+
+    def watch(kind: str, name: str) -> None:
+        if kind in WATCHES:
+            show_job(session, kind, name, options.poll)
+
+    apply(plan, session, manifest, watch=watch, poll_seconds=options.poll)
     jobs = [step for step in plan.steps if step.kind and not step.wait]
     if jobs and not options.detach and jobs[-1].kind.endswith("-job"):
-        return show_job(session, jobs[-1].kind, jobs[-1].name)
+        return show_job(session, jobs[-1].kind, jobs[-1].name, options.poll)
     return 0
 
 
-def show_job(session: Any, kind: str, name: str) -> int:
-    """Follow one job to its end in the terminal or notebook; 1 if it failed."""
-    from sm_launch.follow import show
+def show_job(session: Any, kind: str, name: str, poll_seconds: float) -> int:
+    """Follow one job to its end; 1 if it failed."""
+    from sm_launch.follow import follow
+    from sm_launch.follow_view import show
 
-    return 0 if show(session, kind, name) else 1
+    outcome = show(follow(session, kind, name, poll_seconds), name)
+    return 0 if outcome and outcome.succeeded else 1
 
 
 def follow_run(options: argparse.Namespace) -> int:
     """``follow``; 1 if a job failed."""
     from sm_launch import aws
-    from sm_launch.resources import ENDPOINT
+    from sm_launch.follow import WATCHES
 
     manifest = load(options.run_id)
     session = aws.open_session(manifest.region, options.aws_profile)
-    followed = [e for e in manifest.entries if e.kind.endswith("-job") or e.kind == ENDPOINT]
+    followed = [entry for entry in manifest.entries if entry.kind in WATCHES]
     if not followed:
         raise LaunchError(f"run {manifest.run} has no job; 'sm_launch ls' shows what it has.")
-    return max(show_job(session, entry.kind, entry.name) for entry in followed)
+    return max(show_job(session, entry.kind, entry.name, options.poll) for entry in followed)
 
 
 def run_local(options: argparse.Namespace) -> None:

@@ -41,13 +41,22 @@ def show_results(options: argparse.Namespace) -> None:
 
 
 def predict_cases(options: argparse.Namespace) -> int:
-    """``predict``; 1 if a case failed."""
+    """``predict``; 1 if a case has no answer."""
     from sm_launch import aws
-    from sm_launch.predict import predict_folder
+    from sm_launch.predict import Event
+    from sm_launch.predict_run import predict_run
+
+    def progress(event: Event) -> None:
+        sys.stdout.write(f"[{event.done}/{event.total}] {event.case}: {event.state}, {event.detail}\n")
+        sys.stdout.flush()
 
     manifest = load(options.run_id)
     session = aws.open_session(manifest.region, options.aws_profile)
-    return predict_folder(manifest, session, options.cases, options.output)
+    report = predict_run(manifest, session, options.cases, options.output, progress)
+    sys.stdout.write(
+        f"{len(report.answered)} answered, {len(report.skipped)} answered before, {len(report.failed)} failed\n"
+    )
+    return 1 if report.failed else 0
 
 
 def take_down(options: argparse.Namespace) -> int:
@@ -59,7 +68,7 @@ def take_down(options: argparse.Namespace) -> int:
     session = aws.open_session(manifest.region, options.aws_profile)
     _show_entries(manifest)
     confirmed("Stop and delete these" + (" and the run's files in S3?" if options.files else "?"), options.yes)
-    problems = down(manifest, session)
+    problems = down(manifest, session, poll_seconds=options.poll)
     if options.files:
         sys.stdout.write(f"deleted {delete_files(manifest, session)} objects of the run in s3://{manifest.bucket}\n")
     remaining = left(manifest, session)

@@ -57,7 +57,7 @@ def left(manifest: Manifest, session: Any) -> list[str]:
         kind = resources.KINDS.get(entry.kind)
         if kind is None:
             continue
-        state = _look(entry, kind, session)
+        state = _look(entry, session)
         if state and (kind.delete or state in _RUNNING):
             cost = f", which costs {kind.costs}" if kind.costs else ""
             found.append(f"{entry.kind} {entry.name} ({state}){cost}")
@@ -102,9 +102,8 @@ def _remove(entry: Entry, session: Any, poll_seconds: float, patience_seconds: f
         LaunchError: AWS refuses, or it does not go in time.
     """
     kind = resources.KINDS[entry.kind]
-    name = _name(entry, kind)
-    state = _look(entry, kind, session) if name else None
-    if state is None:
+    name, state = resources.name_of(entry), _look(entry, session)
+    if name is None or state is None:
         return
     service = aws.client(session, kind.service)
     if kind.stop and state == "InProgress":
@@ -114,7 +113,7 @@ def _remove(entry: Entry, session: Any, poll_seconds: float, patience_seconds: f
     if entry.kind == resources.TRAINING and entry.facts.get("keep_alive_s"):
         _release(entry, service)
     deadline = time.monotonic() + patience_seconds
-    while (state := _look(entry, kind, session)) and (kind.delete or state in _RUNNING):
+    while (state := _look(entry, session)) and (kind.delete or state in _RUNNING):
         if time.monotonic() > deadline:
             raise LaunchError(
                 f"the {entry.kind} {entry.name} is still {state} after {patience_seconds:.0f} s; run 'sm_launch down' "
@@ -132,18 +131,9 @@ def _release(entry: Entry, service: Any) -> None:
         aws.ask(f"release the warm pool of {entry.name}", lambda: service.update_training_job(**update))
 
 
-def _name(entry: Entry, kind: resources.Kind) -> str | None:
-    """What AWS knows the thing by; None if it never told."""
-    return entry.facts.get(kind.fact) if kind.fact else entry.name
-
-
-def _look(entry: Entry, kind: resources.Kind, session: Any) -> str | None:
+def _look(entry: Entry, session: Any) -> str | None:
     """The state of a thing; None if it does not exist."""
-    name = _name(entry, kind)
-    if name is None:
-        return None
-    service = aws.client(session, kind.service)
-    found = aws.ask(f"look at the {entry.kind} {entry.name}", lambda: resources.describe(service, kind, name))
+    found, key = resources.find(entry, session), resources.KINDS[entry.kind].status_key
     if found is None:
         return None
-    return str(found[kind.status_key]) if kind.status_key else "there"
+    return str(found[key]) if key else "there"

@@ -6,14 +6,20 @@ import logging
 from typing import Any
 
 from sm_launch import aws, phi, quotas
+from sm_launch.bucket import check_bucket
 from sm_launch.errors import LaunchError
 from sm_launch.steps import Plan
 
 logger = logging.getLogger(__name__)
 
 
-def check_account(plan: Plan, session: Any) -> None:
+def check_account(plan: Plan, session: Any, with_quotas: bool = True) -> None:
     """Find what would stop the plan half-way.
+
+    Args:
+        plan: the plan.
+        session: boto3 session.
+        with_quotas: whether service quotas are looked at, which takes a permission of its own.
 
     Raises:
         LaunchError: no credentials, another account than the role's, no bucket or one of another region, a data prefix
@@ -24,9 +30,10 @@ def check_account(plan: Plan, session: Any) -> None:
         _bucket(plan, session)
     _inputs(plan, session)
     _role(plan, session)
-    problems = quotas.check(quotas.needed(plan), aws.client(session, "service-quotas"), plan.region)
-    if problems:
-        raise LaunchError(" ".join(problems))
+    if with_quotas:
+        problems = quotas.check(quotas.needed(plan), aws.client(session, "service-quotas"), plan.region)
+        if problems:
+            raise LaunchError(" ".join((*problems, "Or go on by --no-quotas.")))
 
 
 def _account(plan: Plan, session: Any) -> None:
@@ -41,32 +48,9 @@ def _account(plan: Plan, session: Any) -> None:
 
 def _bucket(plan: Plan, session: Any) -> None:
     """The bucket exists, in the jobs' region, and is fit for patients where the profile says so."""
-    from botocore.exceptions import ClientError
-
     store = aws.client(session, "s3")
-    try:
-        found = aws.ask(f"look at the bucket {plan.bucket}", lambda: store.head_bucket(Bucket=plan.bucket))
-    except LaunchError as error:
-        cause = error.__cause__
-        code = cause.response["Error"].get("Code") if isinstance(cause, ClientError) else ""
-        if code in ("404", "NoSuchBucket"):
-            raise LaunchError(
-                f"bucket {plan.bucket}: does not exist; set bucket.create to true, or name another."
-            ) from error
-        if code in ("403", "AccessDenied"):
-            raise LaunchError(
-                f"bucket {plan.bucket}: you may not read it, or it is somebody else's; name another or ask its owner."
-            ) from error
-        raise
-    # An older S3, and some that speak its language, tell it by another call alone.
-    region = found.get("BucketRegion") or found["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
-    if region is None:
-        place = aws.ask("see where the bucket is", lambda: store.get_bucket_location(Bucket=plan.bucket))
-        region = place.get("LocationConstraint") or "us-east-1"
-    if region != plan.region:
-        raise LaunchError(
-            f"bucket {plan.bucket}: is in {region}, and the jobs run in {plan.region}; set region, or another bucket."
-        )
+    if not check_bucket(store, plan.bucket, plan.region):
+        raise LaunchError(f"bucket {plan.bucket}: does not exist; set bucket.create to true, or name another.")
     if plan.profile == "phi" and (problems := phi.bucket_problems(store, plan.bucket)):
         raise LaunchError(" ".join(problems))
 

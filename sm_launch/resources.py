@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sm_launch import aws
+from sm_launch.manifest import Entry
+
 TRAINING, PROCESSING, TUNING, TRANSFORM = "training-job", "processing-job", "tuning-job", "transform-job"
 ENDPOINT, ENDPOINT_CONFIG, MODEL, ALARM = "endpoint", "endpoint-config", "model", "alarm"
 FILE_SYSTEM, DATA_REPOSITORY = "file-system", "data-repository"
@@ -98,6 +101,25 @@ _ABSENT_CODES = {
     "RepositoryNotFoundException",
 }  # fmt: skip
 _ABSENT_WORDS = ("could not find", "does not exist", "not found", "requested resource not found")
+
+
+def name_of(entry: Entry) -> str | None:
+    """What AWS knows a thing by; None if it never told."""
+    fact = KINDS[entry.kind].fact
+    return entry.facts.get(fact) if fact else entry.name
+
+
+def find(entry: Entry, session: Any) -> Mapping[str, Any] | None:
+    """AWS's answer about a thing of a run; None if it does not exist.
+
+    Raises:
+        LaunchError: AWS refuses, or cannot be reached.
+    """
+    kind, name = KINDS[entry.kind], name_of(entry)
+    if name is None:
+        return None
+    client = aws.client(session, kind.service)
+    return aws.ask(f"look at the {entry.kind} {entry.name}", lambda: describe(client, kind, name))
 
 
 def describe(client: Any, kind: Kind, name: str) -> Mapping[str, Any] | None:

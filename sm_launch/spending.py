@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from sm_launch import aws, resources
+from sm_launch import resources
 from sm_launch.manifest import GONE, Entry, Manifest
 from sm_launch.prices import Prices, TablePrices
 
@@ -49,11 +49,7 @@ def spent(manifest: Manifest, session: Any) -> Spent:
         kind = resources.KINDS.get(entry.kind)
         if kind is None or not kind.status_key or entry.kind == resources.DATA_REPOSITORY:
             continue
-        name = entry.facts.get(kind.fact) if kind.fact else entry.name
-        client = aws.client(session, kind.service)
-        found = name and aws.ask(
-            f"look at the {entry.kind} {entry.name}", lambda: resources.describe(client, kind, name)
-        )
+        found = resources.find(entry, session)
         state = str(found[kind.status_key]) if found else GONE
         amount = cost_of(entry, found, prices, _facts(entry, manifest)) if found else None
         total += amount or 0.0

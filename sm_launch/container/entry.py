@@ -53,6 +53,8 @@ TERMINATED = 128 + signal.SIGTERM
 MESSAGE_CHARACTERS = 1024
 LAST_LINES, REPORTED_LINES = 200, 12
 ERROR_LINE = re.compile(r"(error: .+|[A-Za-z_][\w.]*(Error|Exception|Interrupt)(: .*)?)$")
+# What PyTorch and mpirun put before the lines of a process.
+RANK_PREFIX = re.compile(r"^(\[rank\d+\]: ?|\[\d+,\d+\]<std(out|err)>: ?)+")
 # What torchrun adds after the processes' own lines begins with this.
 TORCHRUNS_OWN = "torch/distributed/elastic/multiprocessing/api.py"
 
@@ -139,7 +141,7 @@ class Child:
 
 def reason(code: int, lines: Sequence[str]) -> str:
     """Why a process failed: its error's line, then its last lines."""
-    own = list(itertools.takewhile(lambda line: TORCHRUNS_OWN not in line, lines))
+    own = [RANK_PREFIX.sub("", line) for line in itertools.takewhile(lambda line: TORCHRUNS_OWN not in line, lines)]
     errors = [line.strip() for line in own if ERROR_LINE.match(line.strip())]
     # A bundle's own sentence, else the first error: later ones tell what it caused, in MONAI and in other processes.
     plain = [line for line in errors if line.startswith("error: ")]

@@ -7,14 +7,14 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from sm_launch.errors import LaunchError
 from sm_launch.local.isolation import Isolation
-from sm_launch.local.nodes import BASE_VARIABLE, ML, rebased
+from sm_launch.local.nodes import ML, rebased
 
 ACCOUNT = "000000000000"
 DEFAULT_REGION = "us-east-1"
@@ -104,14 +104,3 @@ def failure_reason(code: int, message: str) -> str:
     told = message.strip() or "See job logs for more information"
     end = f", exit code: {code}"
     return f"AlgorithmError: {told}"[: 1024 - len(end)] + end
-
-
-def command_of(entrypoint: Sequence[str] | None, arguments: Sequence[str] | None, image: Sequence[str]) -> list[str]:
-    """What a container starts: its request's entrypoint, or the image's."""
-    return [*(entrypoint or image), *(arguments or ())]
-
-
-__all__ = [
-    "BASE_VARIABLE", "LOOPBACK", "ML", "TOOLKIT_VARIABLES", "addresses", "arn", "command_of", "failure_reason",
-    "free_port", "hyperparameters_here", "place_of", "region_of", "toolkit_command", "write_config",
-]  # fmt: skip

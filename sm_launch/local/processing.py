@@ -15,7 +15,7 @@ from typing import Any
 
 from sm_launch.errors import LaunchError
 from sm_launch.local.channels import download, objects, shard
-from sm_launch.local.container import addresses, arn, command_of, failure_reason, place_of, region_of, write_config
+from sm_launch.local.container import addresses, arn, failure_reason, place_of, region_of, write_config
 from sm_launch.local.group import is_set, run_group
 from sm_launch.local.isolation import Isolation
 from sm_launch.local.journal import Journal, now
@@ -63,7 +63,7 @@ def run_processing(
             f"processing job '{name}': has no ContainerEntrypoint, and a local run has no image whose own it could "
             "start; give AppSpecification one."
         )
-    command = command_of(entrypoint, app.get("ContainerArguments"), ())
+    command = [*entrypoint, *app.get("ContainerArguments", ())]
     region = region_of(app["ImageUri"])
     job_arn = arn(region, "processing-job", name)
     variables = {"AWS_REGION": region, **request.get("Environment", {})}

@@ -14,7 +14,6 @@ from sm_launch.local.archives import merge, pack
 from sm_launch.local.container import (
     TOOLKIT_VARIABLES,
     arn,
-    command_of,
     failure_reason,
     free_port,
     region_of,
@@ -73,12 +72,9 @@ def run_training(
         Isolation(namespaces, network) as isolation,
         Journal(request["TrainingJobName"], work_dir / "logs", finder, on_event) as journal,
     ):
-        job = _Training(request, store, work_dir, isolation, journal)
-        if algorithm.get("ContainerEntrypoint") or image_command is not None:
-            command = algorithm.get("ContainerEntrypoint") or image_command
-        else:
-            command = toolkit_command()
-        job.command = command_of(command, algorithm.get("ContainerArguments"), ())
+        entrypoint = algorithm.get("ContainerEntrypoint") or image_command or toolkit_command()
+        command = [*entrypoint, *algorithm.get("ContainerArguments", ())]
+        job = _Training(request, command, store, work_dir, isolation, journal)
         return job.run(interrupt, stop, kill_after)
 
 
@@ -87,18 +83,24 @@ class _Training:
 
     Args:
         request: of CreateTrainingJob.
+        command: what its containers start.
         store: where its URIs lead.
         work_dir: the job's folder.
         isolation: entered.
         journal: entered.
     """
 
-    command: Sequence[str] = ()
-
     def __init__(
-        self, request: Mapping[str, Any], store: Store, work_dir: Path, isolation: Isolation, journal: Journal
+        self,
+        request: Mapping[str, Any],
+        command: Sequence[str],
+        store: Store,
+        work_dir: Path,
+        isolation: Isolation,
+        journal: Journal,
     ) -> None:
         self.request = request
+        self.command = command
         self.store = store
         self.work_dir = work_dir
         self.isolation = isolation

@@ -198,6 +198,8 @@ torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
             "error: 1 case is too few",
         ),
         ("torch.OutOfMemoryError: CUDA out of memory.\nlast words", "torch.OutOfMemoryError: CUDA out of memory."),
+        ("started\n[rank1]: Traceback\n[rank1]: ValueError: of rank 1\nlast words", "ValueError: of rank 1"),
+        ("started\n[1,3]<stderr>:error: of rank 3.", "error: of rank 3."),
         ("nothing to see", "the process ended with exit status 3"),
     ],
 )

@@ -233,6 +233,17 @@ def test_an_interrupted_spot_job_goes_on_from_what_it_kept(store: FolderStore, t
     assert run(store, tmp_path / "other", "print('turn 7')", interrupt=interrupt).status == "Completed"
 
 
+@pytest.mark.parametrize("namespaces", KINDS)
+def test_a_listener_that_fails_ends_the_job(namespaces: bool, store: FolderStore, tmp_path: Path) -> None:
+    def listen(event: Event) -> None:
+        if event.message == "line 1":
+            raise ArithmeticError("a listener's own")
+
+    code = "import time; print('line 1', flush=True); print('x' * 1000000, flush=True); time.sleep(600)"
+    with pytest.raises(ArithmeticError, match="a listener's own"):
+        run(store, tmp_path, code, namespaces=namespaces, on_event=listen)
+
+
 @needs_namespaces
 def test_isolated_hosts_reach_each_other_and_nothing_else(store: FolderStore, tmp_path: Path) -> None:
     code = """if True:

@@ -130,6 +130,20 @@ def test_a_folder_store_stays_in_its_folder(tmp_path: Path) -> None:
             store.upload(fill(tmp_path / "d", "x") / "x", uri)
 
 
+def test_a_folder_store_takes_links_for_files(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "store")
+    data = fill(tmp_path / "elsewhere", "case")
+    link = store.path(f"{BUCKET}/data/case")
+    link.parent.mkdir(parents=True)
+    link.symlink_to(data / "case")
+    assert store.list(f"{BUCKET}/data/") == [f"{BUCKET}/data/case"]
+    store.download(f"{BUCKET}/data/case", tmp_path / "copy")
+    assert not (tmp_path / "copy").is_symlink() and (tmp_path / "copy").read_text() == "case"
+    # What is uploaded takes the link's place, and leaves what it led to alone.
+    store.upload(fill(tmp_path / "new", "other") / "other", f"{BUCKET}/data/case")
+    assert (data / "case").read_text() == "case" and link.read_text() == "other"
+
+
 def names(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
