@@ -12,6 +12,7 @@ from typing import Any
 import launch_plans as lp
 import pytest
 
+from sm_launch.api_model import service_model
 from sm_launch.policy import (
     CODEBUILD,
     MANAGED_POLICY_LIMIT,
@@ -22,6 +23,7 @@ from sm_launch.policy import (
     trust_policy,
     unrestricted,
 )
+from sm_launch.resources import KINDS
 from sm_launch.steps import Copy, Plan, Step
 from sm_launch.table import table
 
@@ -142,6 +144,16 @@ def test_caller_may_start_follow_and_take_down_each_thing() -> None:
             assert f"arn:aws:sagemaker:us-east-1:123456789012:{kind}" in arns
     # A transform job is never deleted: the API has no such call.
     assert allowed(policy, "sagemaker:StopTransformJob")
+
+
+def test_caller_may_do_all_that_down_and_ls_do() -> None:
+    from botocore import xform_name
+
+    may = {action for action, _ in statements(caller_policy(whole(), lp.ACCOUNT))}
+    for kind in KINDS.values():
+        names = {xform_name(name): name for name in service_model(kind.service).operation_names}
+        for method in filter(None, (kind.describe, kind.stop, kind.delete)):
+            assert f"{kind.service}:{names[method]}" in may
 
 
 def test_plan_of_one_training_gets_nothing_of_the_others() -> None:
