@@ -17,8 +17,8 @@ from sm_launch.local.isolation import Isolation
 
 ML = "/opt/ml"
 BASE_VARIABLE = "SAGEMAKER_BASE_DIR"
-# A container has nothing of the user's shell, whose keys and tokens must not leak into a job. These describe the machine:
-# its libraries, threads, devices, languages, and the way to a package index.
+# A container has nothing of the user's shell, whose keys and tokens must not leak into a job. These describe the
+# machine: its libraries, threads, devices, languages, and the way to a package index.
 INHERITED = (
     "CUDA_VISIBLE_DEVICES", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "MKL_NUM_THREADS", "OMP_NUM_THREADS",
     "PIP_CERT", "PIP_EXTRA_INDEX_URL", "PIP_INDEX_URL", "PIP_TRUSTED_HOST", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE",
