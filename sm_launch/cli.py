@@ -77,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
     apply = command("apply", "commands_run.apply_plan", "print the plan, ask, and carry it out")
     spec(apply)
     apply.add_argument("--yes", action="store_true", help="do not ask")
+    apply.add_argument("--no-quotas", action="store_true", help="do not look at the account's service quotas first")
     apply.add_argument("--detach", action="store_true", help="do not follow the last job")
     account(apply)
     waiting(apply)

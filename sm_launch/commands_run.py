@@ -39,7 +39,7 @@ def apply_plan(options: argparse.Namespace) -> int:
     sys.stdout.write(render.text(plan, estimate(plan, options)) + "\n\n")
     confirmed("Carry this out?", options.yes)
     session = aws.open_session(plan.region, options.aws_profile)
-    check_account(plan, session)
+    check_account(plan, session, with_quotas=not options.no_quotas)
     path = path_of(plan.run)
     # A run that was broken off goes on under its id: what it made is taken as it is.
     fresh = Manifest(plan.run, plan.region, plan.bucket, plan.folder, plan.profile, path=path)

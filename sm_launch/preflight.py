@@ -13,8 +13,13 @@ from sm_launch.steps import Plan
 logger = logging.getLogger(__name__)
 
 
-def check_account(plan: Plan, session: Any) -> None:
+def check_account(plan: Plan, session: Any, with_quotas: bool = True) -> None:
     """Find what would stop the plan half-way.
+
+    Args:
+        plan: the plan.
+        session: boto3 session.
+        with_quotas: whether service quotas are looked at, which takes a permission of its own.
 
     Raises:
         LaunchError: no credentials, another account than the role's, no bucket or one of another region, a data prefix
@@ -25,9 +30,10 @@ def check_account(plan: Plan, session: Any) -> None:
         _bucket(plan, session)
     _inputs(plan, session)
     _role(plan, session)
-    problems = quotas.check(quotas.needed(plan), aws.client(session, "service-quotas"), plan.region)
-    if problems:
-        raise LaunchError(" ".join(problems))
+    if with_quotas:
+        problems = quotas.check(quotas.needed(plan), aws.client(session, "service-quotas"), plan.region)
+        if problems:
+            raise LaunchError(" ".join((*problems, "Or go on by --no-quotas.")))
 
 
 def _account(plan: Plan, session: Any) -> None:

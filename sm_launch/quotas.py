@@ -64,7 +64,7 @@ def check(wanted: Mapping[str, int], client: BaseClient, region: str) -> list[st
     except (ClientError, BotoCoreError) as error:
         raise LaunchError(
             f"Service Quotas doesn't answer ({error}); allow servicequotas:GetServiceQuota and "
-            f"servicequotas:ListServiceQuotas, or skip the check."
+            f"servicequotas:ListServiceQuotas, or leave them out by --no-quotas."
         ) from error
     return list(_too_low(wanted, found, region))
 

@@ -58,7 +58,10 @@ def overrides_of(frame: Frame, train: Train, configs: tuple[str, ...]) -> dict[s
     content = merged(frame.bundle, configs)
     check_overrides(content, train.overrides, configs)
     check_overrides(content, train.channel_knobs, configs)
-    first = next(iter(train.channels), None)
+    # The channel of the data set, wherever it stands; of channels that are all s3://, the first.
+    first = next(
+        (name for name, source in train.channels.items() if source == "data"), next(iter(train.channels), None)
+    )
     known: dict[str, Any] = {"dataset_dir": f"{{channel:{first}}}"} if first else {}
     if keeps_checkpoints(train):
         # The run's folder returns with the checkpoints, so its curve has no gap.

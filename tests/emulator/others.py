@@ -52,14 +52,30 @@ def _refuse(environ: dict[str, Any], start_response: Callable[..., Any], status:
     return [body]
 
 
+def _permission_as_over_tls(bucket: Any, action: str, resource: str) -> Any:
+    """moto's judgement of a bucket policy, which takes no notice of conditions: here loopback stands for TLS."""
+    from moto.iam.access_control import IAMPolicy, PermissionResult
+
+    if bucket.policy is None:
+        return PermissionResult.NEUTRAL
+    policy = json.loads(bucket.policy)
+    policy["Statement"] = [one for one in policy["Statement"] if "aws:SecureTransport" not in json.dumps(one)]
+    if not policy["Statement"]:
+        return PermissionResult.NEUTRAL
+    return IAMPolicy(json.dumps(policy)).is_action_permitted(action, resource)
+
+
 @contextmanager
 def moto(faults: Faults) -> Iterator[str]:
     """Serve moto with nothing in it; yields its URL. One at a time: moto's state is the process'."""
     from moto.moto_api._internal.models import moto_api_backend
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+    from moto.s3.models import FakeBucket
     from werkzeug.serving import make_server
 
     moto_api_backend.reset()
+    allowed = FakeBucket.get_permission
+    FakeBucket.get_permission = _permission_as_over_tls
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     application = _Faulty(DomainDispatcherApplication(create_backend_app), faults)
     server = make_server(LOOPBACK, 0, application, threaded=True, request_handler=MotoRequestHandler)
@@ -71,4 +87,5 @@ def moto(faults: Faults) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+        FakeBucket.get_permission = allowed
         moto_api_backend.reset()

@@ -17,8 +17,10 @@ USAGES = (
     "transform job usage",
     "endpoint usage",
 )
-TYPES = ("ml.m5.xlarge", "ml.m5.2xlarge", "ml.c5.2xlarge", "ml.g4dn.xlarge", "ml.g5.xlarge", "ml.g5.2xlarge",
-         "ml.g5.12xlarge", "ml.g5.48xlarge", "ml.p3.16xlarge", "ml.p4d.24xlarge", "ml.p5.48xlarge")  # fmt: skip
+TYPES = (
+    "ml.m5.xlarge", "ml.m5.2xlarge", "ml.c5.xlarge", "ml.c5.2xlarge", "ml.g4dn.xlarge", "ml.g5.xlarge",
+    "ml.g5.2xlarge", "ml.g5.12xlarge", "ml.g5.48xlarge", "ml.p3.16xlarge", "ml.p4d.24xlarge", "ml.p5.48xlarge",
+)  # fmt: skip
 # What an account has of every type unless the test says otherwise.
 DEFAULT = 4
 

@@ -118,6 +118,8 @@ def test_code_that_is_another_quotas_now_is_not_believed() -> None:
 def test_missing_permission_is_one_sentence() -> None:
     with (
         served("service-quotas", {"ListServiceQuotas": refuse("AccessDeniedException")}) as client,
-        pytest.raises(LaunchError, match=r"allow servicequotas:GetServiceQuota and .*, or skip the check\.$"),
+        pytest.raises(
+            LaunchError, match=r"allow servicequotas:GetServiceQuota and .*, or leave them out by --no-quotas\.$"
+        ),
     ):
         quotas.check({"ml.g5.2xlarge for training job usage": 1}, client, lp.REGION)
