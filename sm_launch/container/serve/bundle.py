@@ -33,11 +33,11 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from monai.bundle import ConfigWorkflow, ReferenceResolver
+from monai.bundle import ConfigParser, ConfigWorkflow, ReferenceResolver
 from monai.data import Dataset
 from monai.utils import CommonKeys
 
-from .errors import Refusal, StartError
+from .errors import Refusal, StartError, is_out_of_memory
 from .graph import OUTPUT_DIR, dependents, output_ids
 
 logger = logging.getLogger(__name__)
@@ -124,15 +124,14 @@ class ServedBundle:
         if f"dataloader::{DATASET}" in self.parser:
             # Worker processes would be forked from a threaded server for a single case each.
             self.parser["dataloader::num_workers"] = 0
+        self._output_ids = output_ids(self.parser.get())
         self.workflow.initialize()
         self._case_ids = {DATA: deepcopy(self.parser[DATA])} if DATA in self.parser else {}
-        outputs = output_ids(self.parser.get())
-        changed = {*outputs, *self._case_ids, *([DATASET_DIR] if DATASET_DIR in self.parser else [])}
-        # Parsed anew: initialize has resolved some items, whose references are gone from then on.
-        self.parser.parse(reset=True)
-        configs = {id: item.get_config() for id, item in self.parser.ref_resolver.items.items()}
-        self._stale = dependents(configs, changed)
-        self._output_ids = outputs
+        changed = {*self._output_ids, *self._case_ids, *([DATASET_DIR] if DATASET_DIR in self.parser else [])}
+        # A parser of its own: what the workflow's has made already, such as a network filled by initialize, stays.
+        fresh = ConfigParser(deepcopy(self.parser.get()))
+        fresh.parse()
+        self._stale = dependents({id: item.get_config() for id, item in fresh.ref_resolver.items.items()}, changed)
         self._lists_cases = self._finds_one(image, output_dir)
         outcome = self.run(image, output_dir)
         self._warm = True
@@ -153,13 +152,15 @@ class ServedBundle:
         os.environ["XDG_CACHE_HOME"] = str(output_dir.parent / "cache")
         try:
             self._preprocess(image, output_dir)
-        except Exception as error:
-            if not self._warm:
-                raise
-            logger.exception("preprocessing failed")
-            raise Refusal(
-                400, "The bundle's preprocessing does not take this image; check its kind and grid."
-            ) from error
+            engine = self._evaluate()
+            files = sorted(file for file in output_dir.rglob("*") if file.is_file())
+            return Outcome(tuple(files), prediction(engine))
+        finally:
+            # Nothing of the case stays in memory.
+            self._forget()
+
+    def _evaluate(self) -> Engine | None:
+        """Run the config's entry; its evaluator, if it has one."""
         engine = self.parser.get_parsed_content(EVALUATOR) if EVALUATOR in self.parser else None
         if self._warm and engine is not None:
             self._leave_out_loaders(engine)
@@ -169,21 +170,27 @@ class ServedBundle:
             self.workflow.run()
         finally:
             sys.path[:] = path
-        files = sorted(file for file in output_dir.rglob("*") if file.is_file())
-        return Outcome(tuple(files), prediction(engine))
+        return engine
 
-    def _point(self, image: Path, output_dir: Path, listed: bool) -> None:
-        """Let the config see this case, and forget what it knew of the last one."""
+    def _forget(self) -> None:
+        """Forget all that depends on a case; what was resolved of it lies in the parsed items too."""
         resolver = self.parser.ref_resolver
         kept = {id: value for id, value in resolver.resolved_content.items() if id not in self._stale}
+        self.parser.parse(reset=True)
+        resolver.resolved_content.update(kept)
+
+    def _point(self, image: Path, output_dir: Path, listed: bool) -> None:
+        """Let the config see this case and nothing of another."""
+        resolved = self.parser.ref_resolver.resolved_content
         if DATASET_DIR in self.parser:
             self.parser[DATASET_DIR] = str(image.parent)
         for id in self._output_ids:
             self.parser[id] = str(output_dir)
         for id, value in self._case_ids.items():
             self.parser[id] = deepcopy(value) if listed else [{CommonKeys.IMAGE: str(image)}]
-        self.parser.parse(reset=True)
-        self.parser.ref_resolver.resolved_content.update(kept)
+        # Setting a value has the resolver drop everything that it made.
+        self.parser.ref_resolver.resolved_content = resolved
+        self._forget()
 
     def _finds_one(self, image: Path, output_dir: Path) -> bool:
         """Whether the config finds the one case in the folder by itself."""
@@ -197,16 +204,28 @@ class ServedBundle:
             return False
 
     def _preprocess(self, image: Path, output_dir: Path) -> None:
-        """Read and preprocess the case here, so that a fault of the image is told from one of the model."""
-        self._point(image, output_dir, self._lists_cases)
-        if DATASET not in self.parser:
-            return
-        dataset = self.parser.get_parsed_content(DATASET)
-        if len(dataset) != 1 and self._case_ids:
-            # A pattern such as *.jpeg finds no .png.
-            self._point(image, output_dir, listed=False)
+        """Read and preprocess the case here, so that a fault of the image is told from one of the model.
+
+        Raises:
+            Refusal: 400.
+        """
+        try:
+            self._point(image, output_dir, self._lists_cases)
+            if DATASET not in self.parser:
+                return
             dataset = self.parser.get_parsed_content(DATASET)
-        items = [dataset[index] for index in range(len(dataset))]
+            if len(dataset) != 1 and self._case_ids:
+                # A pattern such as *.jpeg finds no .png.
+                self._point(image, output_dir, listed=False)
+                dataset = self.parser.get_parsed_content(DATASET)
+            items = [dataset[index] for index in range(len(dataset))]
+        except Exception as error:
+            if not self._warm or is_out_of_memory(error):
+                raise
+            logger.exception("preprocessing failed")
+            raise Refusal(
+                400, "The bundle's preprocessing does not take this image; check its kind and grid."
+            ) from error
         self.parser.ref_resolver.resolved_content[DATASET] = Dataset(items)
 
     def _leave_out_loaders(self, engine: Engine) -> None:

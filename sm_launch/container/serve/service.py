@@ -13,13 +13,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from .artifact import verified
-from .errors import Refusal, StartError
+from .errors import Refusal, StartError, is_out_of_memory
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
-
-# What PyTorch says when a processor's memory is short; a GPU's has an exception of its own.
-NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 
 
 class Service:
@@ -123,8 +120,8 @@ class Service:
         try:
             outcome = self.bundle.run(image, folder / "output")
             result = answer(outcome, as_json, self.contract.classes, folder)
-        except (MemoryError, RuntimeError) as error:
-            if not isinstance(error, MemoryError) and not any(words in _chain(error) for words in NO_MEMORY):
+        except Exception as error:
+            if not is_out_of_memory(error):
                 raise
             logger.exception("out of memory")
             if torch.cuda.is_available():
@@ -144,11 +141,3 @@ async def temporary_folder() -> AsyncIterator[Path]:
         yield folder
     finally:
         await loop.run_in_executor(None, lambda: shutil.rmtree(folder, ignore_errors=True))
-
-
-def _chain(error: BaseException | None) -> str:
-    """What an error and its causes say: MONAI wraps those of a config into its own."""
-    words = ""
-    while error is not None:
-        words, error = f"{words} {error}", error.__cause__ or error.__context__
-    return words
