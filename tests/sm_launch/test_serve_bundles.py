@@ -23,9 +23,10 @@ from served import NIFTI, assert_same_volume, invoke, local_inference, pack, ser
 from tiny import AFFINE, make_case, save
 
 from sm_launch.container.serve.answers import answer, class_probabilities
-from sm_launch.container.serve.bundle import Outcome, ServedBundle
+from sm_launch.container.serve.bundle import ServedBundle
 from sm_launch.container.serve.errors import Refusal
 from sm_launch.container.serve.graph import dependents, output_ids
+from sm_launch.container.serve.outcome import Outcome
 
 
 @pytest.fixture(scope="module")
@@ -192,8 +193,8 @@ def test_weights_that_initialize_loads_are_kept(zoo: Path, tmp_path: Path, monke
     answers = []
     for bundle in (zoo / "bundle", tmp_path / "bundle"):
         served = ServedBundle(bundle, ["configs/inference.json"], "", {}, {})
-        served.warm_up(image, tmp_path / bundle.parent.name / "first")
-        (file,) = served.run(image, tmp_path / bundle.parent.name / "second").files
+        served.warm_up([image], tmp_path / bundle.parent.name / "first")
+        (file,) = served.run([image], tmp_path / bundle.parent.name / "second").files
         answers.append(file.read_bytes())
     assert answers[0] == answers[1]
 
@@ -203,9 +204,9 @@ def test_nothing_of_a_case_stays_in_memory(zoo: Path, tmp_path: Path, monkeypatc
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     served = ServedBundle(zoo / "bundle", ["configs/inference.json"], "", {}, {})
     image = save(make_case(1)[0][..., 0], tmp_path / "input" / "case.nii.gz")
-    served.warm_up(image, tmp_path / "out")
+    served.warm_up([image], tmp_path / "out")
     network = served.parser.get_parsed_content("network")
-    voxels = weakref.ref(served.run(image, tmp_path / "out").pred)
+    voxels = weakref.ref(served.run([image], tmp_path / "out").pred)
     gc.collect()
     assert voxels() is None
     assert served.parser.get_parsed_content("network") is network
