@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sm_launch.errors import LaunchError
-from sm_launch.serving import MB, PAYLOAD_BYTES
+from sm_launch.serving import check_payload
 
 NIFTI, ANY = "application/x-nifti", "application/octet-stream"
 CONTENT_TYPES = {
@@ -28,8 +28,6 @@ LABELS, ANONYMOUS = ("_seg", "-seg"), "case"
 _GZIP, _JSON = b"\x1f\x8b", (b"{", b"[")
 _ENDINGS = ((_GZIP, "_seg.nii.gz"), (b"{", ".json"), (b"[", ".json"))
 _OTHER_ENDING = "_seg.nii"
-# A mode that takes more, for the message.
-_LARGER = {"serverless": "a real-time endpoint", "realtime": "an async endpoint", "batch": "an async endpoint"}
 RECORD = ".predictions.json"
 CHUNK_BYTES = 1 << 20
 
@@ -146,14 +144,9 @@ def check_sizes(cases: Sequence[Case], mode: str) -> None:
     Raises:
         LaunchError: a case is too large.
     """
-    limit = PAYLOAD_BYTES[mode]
-    if large := [case for case in cases if case.size > limit]:
-        worst = max(large, key=lambda case: case.size)
-        advice = f"use {_LARGER[mode]}" if mode in _LARGER else "compress them"
-        raise LaunchError(
-            f"{len(large)} of {len(cases)} cases are too large for {mode} inference, which takes {limit // MB} MB: "
-            f"{worst.files[0].name} has {worst.size / MB:.1f} MB; {advice}."
-        )
+    if cases:
+        largest = max(cases, key=lambda case: case.size)
+        check_payload(mode, largest.size, str(largest.files[0]))
 
 
 def answer_name(case: str, content: bytes) -> str:

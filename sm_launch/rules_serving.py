@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sm_launch.errors import LaunchError
+from sm_launch.serving import MB, PAYLOAD_BYTES, REALTIME
 from sm_launch.steps import Plan
 from sm_launch.views import CREATE_ENDPOINT_CONFIG, CREATE_TRANSFORM, of
-
-REALTIME, SERVERLESS, ASYNC, BATCH = "realtime", "serverless", "async", "batch"
-MB = 1_000_000
-# Largest request body in bytes. Real-time and serverless: docs, "Invoke models for real-time inference" and "Serverless
-# Inference"; async: docs, "Asynchronous inference"; batch: API reference, CreateTransformJob.MaxPayloadInMB.
-PAYLOAD_LIMITS = {REALTIME: 25 * MB, SERVERLESS: 4 * MB, ASYNC: 1_000 * MB, BATCH: 100 * MB}
-_LARGER = {SERVERLESS: "a real-time endpoint", REALTIME: "an async endpoint", BATCH: "an async endpoint"}
 
 # API reference, ProductionVariantServerlessConfig.MemorySizeInMB.
 _MEMORY_STEP, _MEMORY_LIMIT = 1024, 6144
@@ -24,25 +17,6 @@ _TRANSFORM_LIMIT_MB, _TRANSFORM_DEFAULT_MB = 100, 6
 _NOT_SERVERLESS = ("AsyncInferenceConfig", "DataCaptureConfig", "VpcConfig", "EnableNetworkIsolation")
 _REGISTER = "RegisterScalableTarget"
 _WAKING_METRIC = "HasBacklogWithoutCapacity"
-
-
-def check_payload(mode: str, size: int, what: str) -> None:
-    """Refuse a request body that AWS would refuse, before it is sent.
-
-    Args:
-        mode: realtime, serverless, async or batch.
-        size: bytes.
-        what: names the body in the message.
-
-    Raises:
-        LaunchError: it is larger than the mode takes.
-    """
-    limit = PAYLOAD_LIMITS[mode]
-    if size > limit:
-        larger = f"use {_LARGER[mode]}" if mode in _LARGER else "crop or compress it"
-        raise LaunchError(
-            f"{what} has {size / MB:.1f} MB, and {mode} inference takes {limit // MB} MB at most; {larger}."
-        )
 
 
 def variant_machines(plan: Plan) -> Iterator[str]:
@@ -116,7 +90,7 @@ def realtime_limits(plan: Plan) -> Iterator[str]:
     for name, place, variant, request in _variants(plan):
         if "InstanceType" in variant and "AsyncInferenceConfig" not in request:
             yield (
-                f"{name}: {place} is real-time: a request takes {PAYLOAD_LIMITS[REALTIME] // MB} MB and 60 s at most, "
+                f"{name}: {place} is real-time: a request takes {PAYLOAD_BYTES[REALTIME] // MB} MB and 60 s at most, "
                 f"and the machines bill while idle; async takes 1 GB and scales to zero."
             )
 

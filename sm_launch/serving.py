@@ -14,6 +14,7 @@ MB = 1_000_000
 # Largest request body in bytes. Real-time and serverless: docs, "Invoke models for real-time inference" and "Serverless
 # Inference"; async: docs, "Asynchronous inference"; batch: API reference, CreateTransformJob.MaxPayloadInMB.
 PAYLOAD_BYTES: Mapping[str, int] = {REALTIME: 25 * MB, SERVERLESS: 4 * MB, ASYNC: 1000 * MB, BATCH: 100 * MB}
+_LARGER = {SERVERLESS: "a real-time endpoint", REALTIME: "an async endpoint", BATCH: "an async endpoint"}
 # botocore's model: ModelClientConfig.InvocationsTimeoutInSeconds and InvokeEndpointAsync.InvocationTimeoutSeconds.
 LONGEST_INVOCATION_S = 3600
 
@@ -131,3 +132,22 @@ def check(serving: Serving) -> None:
         )
     if serving.max_instances and serving.min_instances < 1 and serving.mode == REALTIME:
         raise LaunchError("min_instances is 0, and a real-time endpoint keeps at least 1; set it to 1 or choose async.")
+
+
+def check_payload(mode: str, size: int, what: str) -> None:
+    """Refuse a request body that AWS would refuse, before it is sent.
+
+    Args:
+        mode: realtime, serverless, async or batch.
+        size: bytes.
+        what: names the body in the message.
+
+    Raises:
+        LaunchError: it is larger than the mode takes.
+    """
+    limit = PAYLOAD_BYTES[mode]
+    if size > limit:
+        larger = f"use {_LARGER[mode]}" if mode in _LARGER else "crop or compress it"
+        raise LaunchError(
+            f"{what} has {size / MB:.1f} MB, and {mode} inference takes {limit // MB} MB at most; {larger}."
+        )

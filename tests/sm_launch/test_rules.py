@@ -12,7 +12,7 @@ from rule_cases_aws import ADVICE_CASES, CASES
 from sm_launch import rules
 from sm_launch.errors import LaunchError
 from sm_launch.instances import takes_volume_key
-from sm_launch.rules_serving import check_payload
+from sm_launch.serving import check_payload
 from sm_launch.steps import Plan
 
 PAGE = Path(rules.__file__).parent / "docs" / "rules.md"
