@@ -82,14 +82,16 @@ def service_model(service: str) -> ServiceModel:
     Raises:
         LaunchError: botocore has no such service.
     """
-    import botocore.exceptions
-    import botocore.session
+    # Not by a session, which would bring botocore's clients with it and double the time of a plan.
+    from botocore.exceptions import UnknownServiceError
+    from botocore.loaders import create_loader
+    from botocore.model import ServiceModel
 
-    session = botocore.session.get_session()
+    loader = create_loader()
     try:
-        return session.get_service_model(service)
-    except botocore.exceptions.UnknownServiceError as error:
-        known = session.get_available_services()
+        return ServiceModel(loader.load_service_model(service, "service-2"), service)
+    except UnknownServiceError as error:
+        known = loader.list_available_services("service-2")
         raise LaunchError(
             f"The installed botocore has no service {service!r}; did you mean {nearest(service, known)}?"
         ) from error

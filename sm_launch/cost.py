@@ -98,7 +98,8 @@ def estimate(plan: Plan, expected: Mapping[str, Hours] | None = None, prices: Pr
     prices = prices or TablePrices(plan.region)
     expected = expected or {}
     lines = []
-    for fleet in fleets(plan):
+    order = {id(step): place for place, step in enumerate(plan.steps)}
+    for fleet in sorted(fleets(plan), key=lambda fleet: order[id(fleet.step)]):
         line = _fleet(plan, fleet, expected.get(fleet.step.name), prices)
         if fleet.alternative and lines and lines[-1].name == line.name:
             lines[-1] = _either(lines[-1], line)
@@ -182,7 +183,7 @@ def _lustre(name: str, request: Mapping, prices: Prices) -> Line:
 
 
 def _bucket(plan: Plan, prices: Prices) -> Line:
-    size = sum(upload.size for upload in plan.uploads) / GB
+    size = (sum(upload.size for upload in plan.uploads) + sum(copy.size for copy in plan.copies)) / GB
     monthly = prices.s3_gb_month()
     daily = None if monthly is None else monthly * size / HOURS_PER_MONTH * HOURS_PER_DAY
     return Line(plan.bucket, f"S3, {size:.2f} GB of uploads", 0.0, 0.0, daily, "outputs and requests come on top")

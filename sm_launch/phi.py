@@ -5,6 +5,7 @@ It fails closed: a call, a member of a call or an instance type that it doesn't 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from sm_launch.phi_calls import protections
 from sm_launch.phi_members import unknown
 from sm_launch.phi_scan import findings, findings_in_json, kinds, redact, tracker
 from sm_launch.rules_storage import texts
-from sm_launch.steps import Plan
+from sm_launch.steps import Plan, Upload
 from sm_launch.views import of
 
 if TYPE_CHECKING:
@@ -89,12 +90,19 @@ def _identities(plan: Plan) -> Iterator[str]:
         seen = set(findings({"name": step.name})) | set(findings(step.request))
         for path, kind in sorted(seen):
             yield _looks_like(redact(f"{step.name}: {path}"), kind)
+    for number, copy in enumerate(plan.copies, start=1):
+        for kind in kinds(copy.uri):
+            yield _looks_like(f"Folder {number} to copy: its place in S3", kind)
+        found = Counter(kind for name, _ in copy.files for kind in kinds(name))
+        for kind, count in found.items():
+            yield _looks_like(f"Folder {number} to copy: the name of {count} of its files", kind)
     for number, upload in enumerate(plan.uploads, start=1):
         # The URI itself may hold the patient's name, so the upload is told by its place in the plan.
         for kind in kinds(upload.uri):
             yield _looks_like(f"Upload {number}: its name", kind)
-        if upload.data is not None:
-            for path, kind in sorted(set(findings_in_json(upload.data.decode("utf-8", errors="replace")))):
+        text = _text(upload)
+        if text:
+            for path, kind in sorted(set(findings_in_json(text))):
                 name = upload.uri.rsplit("/", 1)[-1]
                 yield _looks_like(redact(f"Upload {number}, {name}: {path or 'its text'}"), kind)
 
@@ -104,8 +112,15 @@ def _all_texts(plan: Plan) -> Iterator[tuple[str, str]]:
         for path, text in texts(step.request):
             yield f"{step.name}: {path}", text
     for upload in plan.uploads:
-        if upload.data is not None:
-            yield f"Upload {upload.uri}", upload.data.decode("utf-8", errors="replace")
+        yield f"Upload {upload.uri}", _text(upload)
+
+
+def _text(upload: Upload) -> str:
+    """What the plan itself wrote into an upload; empty for a file of the user's, and for an archive."""
+    try:
+        return (upload.data or b"").decode("utf-8")
+    except UnicodeDecodeError:
+        return ""
 
 
 def _looks_like(where: str, kind: str) -> str:

@@ -16,7 +16,9 @@ from sm_launch.views import (
     CREATE_FILE_SYSTEM,
     CREATE_MODEL,
     CREATE_PROCESSING,
+    CREATE_TRAINING,
     CREATE_TRANSFORM,
+    CREATE_TUNING,
     Training,
     fleets,
     of,
@@ -30,6 +32,10 @@ def protections(plan: Plan) -> Iterator[str]:
     """Protections that are missing, of every step."""
     for training in trainings(plan):
         yield from _training(plan, training)
+    started = {id(fleet.step) for fleet in fleets(plan)}
+    for step in plan.steps:
+        if step.operation in (CREATE_TRAINING, CREATE_TUNING) and id(step) not in started:
+            yield f"{step.name}: no machines are named, so their disks cannot be seen; give ResourceConfig."
     for step in plan.steps:
         check = _CHECKS.get((step.service, step.operation))
         if check is not None:

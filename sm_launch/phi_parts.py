@@ -8,10 +8,12 @@ from sm_launch.steps import Plan, Step
 
 
 def missing(step: Step, path: str, remedy: str) -> str:
+    """The sentence for a protection that a step lacks."""
     return f"{step.name}: {path} is what protects patient data in {step.operation}, and it is missing or off; {remedy}."
 
 
 def need_key(step: Step, path: str, key: object) -> Iterator[str]:
+    """A violation where ``key``, the member at ``path``, is absent or empty."""
     if not key:
         yield missing(step, path, "give your KMS key")
 

@@ -12,6 +12,7 @@ from sm_launch.views import of
 
 
 def file_system(plan: Plan, step: Step) -> Iterator[str]:
+    """A file system lies in the VPC and is encrypted by the user's key, which scratch types do not take."""
     kind = step.request.get("LustreConfiguration", {}).get("DeploymentType")
     if kind != "PERSISTENT_2":
         yield (
@@ -25,21 +26,28 @@ def file_system(plan: Plan, step: Step) -> Iterator[str]:
 
 
 def association(plan: Plan, step: Step) -> Iterator[str]:
+    """A link that writes back to S3 writes to the run's bucket."""
     if step.request.get("S3", {}).get("AutoExportPolicy"):
         yield from ours(plan, step, "DataRepositoryPath", step.request.get("DataRepositoryPath"))
 
 
 def project(plan: Plan, step: Step) -> Iterator[str]:
+    """A build of the serving image: it sees no data, reads the run's bucket and leaves nothing but the image."""
     yield from need_key(step, "encryptionKey", step.request.get("encryptionKey"))
-    if step.request.get("artifacts", {}).get("encryptionDisabled"):
-        yield missing(step, "artifacts.encryptionDisabled", "remove it")
+    source = step.request.get("source", {})
+    if source.get("type") != "S3" or not str(source.get("location", "")).startswith(f"{plan.bucket}/"):
+        yield missing(step, "source", f"read it from the bucket {plan.bucket}")
+    if step.request.get("artifacts", {}).get("type") != "NO_ARTIFACTS":
+        yield missing(step, "artifacts", "set its type to NO_ARTIFACTS")
 
 
 def log_group(plan: Plan, step: Step) -> Iterator[str]:
+    """Logs are encrypted by the user's key."""
     yield from need_key(step, "kmsKeyId", step.request.get("kmsKeyId"))
 
 
 def bucket(plan: Plan, step: Step) -> Iterator[str]:
+    """A bucket that the plan makes is hardened by the plan."""
     if step.request.get("ACL", "private") != "private":
         yield missing(step, "ACL", "remove it")
     for operation in ("PutPublicAccessBlock", "PutBucketEncryption", "PutBucketPolicy"):
@@ -48,6 +56,7 @@ def bucket(plan: Plan, step: Step) -> Iterator[str]:
 
 
 def public_block(plan: Plan, step: Step) -> Iterator[str]:
+    """All four ways to public access are blocked."""
     block = step.request.get("PublicAccessBlockConfiguration", {})
     for name in ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"):
         if block.get(name) is not True:
@@ -55,6 +64,7 @@ def public_block(plan: Plan, step: Step) -> Iterator[str]:
 
 
 def bucket_encryption(plan: Plan, step: Step) -> Iterator[str]:
+    """The bucket's default is the user's KMS key."""
     rules = step.request.get("ServerSideEncryptionConfiguration", {}).get("Rules", ())
     defaults = [rule.get("ApplyServerSideEncryptionByDefault", {}) for rule in rules]
     if not any(one.get("SSEAlgorithm") == "aws:kms" and one.get("KMSMasterKeyID") for one in defaults):
@@ -62,6 +72,7 @@ def bucket_encryption(plan: Plan, step: Step) -> Iterator[str]:
 
 
 def bucket_policy(plan: Plan, step: Step) -> Iterator[str]:
+    """The bucket's policy lets nobody in without TLS, and not everybody with it."""
     try:
         statements = json.loads(step.request.get("Policy", "")).get("Statement", ())
     except (ValueError, AttributeError):

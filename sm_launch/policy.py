@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sm_launch.images import partition
+from sm_launch.policy_build import build_statements
 from sm_launch.policy_caller import caller_statements
 from sm_launch.policy_role import role_statements
 from sm_launch.steps import Plan
@@ -19,6 +20,7 @@ VERSION = "2012-10-17"
 # Quota of a customer managed policy in characters, white space not counted: IAM User Guide, "IAM and AWS STS quotas".
 MANAGED_POLICY_LIMIT = 6144
 ANY = "*"
+SAGEMAKER, CODEBUILD = "sagemaker", "codebuild"
 
 
 def caller_policy(plan: Plan, account: str) -> dict[str, Any]:
@@ -36,16 +38,27 @@ def role_policy(plan: Plan, account: str) -> dict[str, Any]:
     return {"Version": VERSION, "Statement": list(role_statements(plan, account))}
 
 
-def trust_policy(plan: Plan, account: str) -> dict[str, Any]:
-    """Who may take the execution role: SageMaker, for this account and region only."""
+def build_policy(plan: Plan, account: str) -> dict[str, Any]:
+    """What CodeBuild's role needs to build the serving image; without statements where the plan builds none."""
+    return {"Version": VERSION, "Statement": list(build_statements(plan, account))}
+
+
+def trust_policy(plan: Plan, account: str, service: str = SAGEMAKER) -> dict[str, Any]:
+    """Who may take a role: one service, for this account and region only.
+
+    Args:
+        plan: the plan.
+        account: the AWS account, twelve digits.
+        service: sagemaker for the execution role, codebuild for the build's.
+    """
     name, _ = partition(plan.region)
     condition = {
         "StringEquals": {"aws:SourceAccount": account},
-        "ArnLike": {"aws:SourceArn": f"arn:{name}:sagemaker:{plan.region}:{account}:*"},
+        "ArnLike": {"aws:SourceArn": f"arn:{name}:{service}:{plan.region}:{account}:*"},
     }
     statement = {
         "Effect": "Allow",
-        "Principal": {"Service": "sagemaker.amazonaws.com"},
+        "Principal": {"Service": f"{service}.amazonaws.com"},
         "Action": "sts:AssumeRole",
         "Condition": condition,
     }

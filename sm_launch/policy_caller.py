@@ -6,7 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sm_launch.images import partition
-from sm_launch.policy_parts import Statement, condition_keys, key_arns, keys_of, list_statements, object_arns, statement
+from sm_launch.policy_parts import (
+    Statement,
+    brought_uris,
+    condition_keys,
+    key_statements,
+    keys_of,
+    list_statements,
+    object_arns,
+    request_uris,
+    statement,
+)
 from sm_launch.steps import Plan, Step
 from sm_launch.table import table
 from sm_launch.views import CREATE_ASSOCIATION, CREATE_FILE_SYSTEM, CREATE_TUNING, fleets, of, trainings
@@ -31,7 +41,7 @@ _JOBS: Mapping[str, tuple[str, str]] = {
     "CreateTransformJob": ("transform-job", "DescribeTransformJob StopTransformJob"),
 }
 _BUCKET_CALLS = {
-    "CreateBucket": "CreateBucket DeleteBucket ListBucketVersions",
+    "CreateBucket": "CreateBucket",
     "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
     "PutBucketEncryption": "PutEncryptionConfiguration",
     "PutBucketPolicy": "PutBucketPolicy",
@@ -49,7 +59,8 @@ def caller_statements(plan: Plan, account: str) -> Iterator[Statement]:
     yield from _bucket(plan, name)
     yield from _sagemaker(plan, name, home)
     yield from _pass_roles(plan)
-    yield from _keys(plan, account)
+    members = ("KmsKeyId", "VolumeKmsKeyId", "KMSMasterKeyID", "encryptionKey", "kmsKeyId", "kmsKey")
+    yield from key_statements(plan, account, members, ("DescribeKey", "Decrypt", "GenerateDataKey"))
     yield from _lustre(plan, name, home, account)
     yield from _scaling(plan, name, home, account)
     yield from _builds(plan, name, home)
@@ -98,8 +109,11 @@ def _conditions(plan: Plan, step: Step, keys: frozenset[str]) -> dict[str, dict[
         given = keys_of(step.request, member)
         if step.operation == "CreateEndpointConfig" and member == "VolumeKmsKeyId":
             given = [step.request["KmsKeyId"]] if "KmsKeyId" in step.request else []
-        if key in keys and given:
+        if key in keys and given and all(one.startswith("arn:") and ":key/" in one for one in given):
             wanted.setdefault("ArnEquals", {})[key] = given
+        elif key in keys and given:
+            # What AWS compares an id or an alias with is not documented, so any key is asked for.
+            wanted.setdefault("Null", {})[key] = "false"
     return wanted
 
 
@@ -117,10 +131,13 @@ def _bucket(plan: Plan, name: str) -> Iterator[Statement]:
     calls = " ".join(_BUCKET_CALLS[step.operation] for step in plan.steps if step.operation in _BUCKET_CALLS)
     checks = "GetBucketLocation GetBucketPublicAccessBlock GetEncryptionConfiguration GetBucketPolicyStatus"
     yield statement([f"s3:{one}" for one in f"{calls} {checks} ListBucketMultipartUploads".split()], [bucket])
-    objects = object_arns(plan, [upload.uri for upload in plan.uploads]) or [f"{bucket}/{plan.run}/*"]
+    run = f"s3://{plan.bucket}/{plan.folder}/"
+    objects = object_arns(plan, [*brought_uris(plan), run])
     calls = "GetObject PutObject DeleteObject DeleteObjectVersion AbortMultipartUpload"
     yield statement([f"s3:{one}" for one in calls.split()], objects)
-    yield from list_statements(plan, objects)
+    # HeadBucket is ListBucket without a prefix; data that lie elsewhere are looked for, not read.
+    seen = object_arns(plan, [*brought_uris(plan), run, *request_uris(plan)])
+    yield from list_statements(seen, ("s3:ListBucket", "s3:ListBucketVersions"), "StringLikeIfExists")
 
 
 def _pass_roles(plan: Plan) -> Iterator[Statement]:
@@ -132,16 +149,11 @@ def _pass_roles(plan: Plan) -> Iterator[Statement]:
                 if member in request:
                     service = "codebuild.amazonaws.com" if member == "serviceRole" else _SAGEMAKER
                     passed.setdefault(service, set()).add(request[member])
+    jobs = sorted(passed.get(_SAGEMAKER, ()))
+    if jobs:
+        yield statement(["iam:GetRole"], jobs)
     for service, roles in sorted(passed.items()):
         yield statement(["iam:PassRole"], sorted(roles), {"StringEquals": {"iam:PassedToService": service}})
-
-
-def _keys(plan: Plan, account: str) -> Iterator[Statement]:
-    keys = key_arns(plan, account, ("KmsKeyId", "VolumeKmsKeyId", "KMSMasterKeyID", "encryptionKey", "kmsKeyId"))
-    if keys:
-        yield statement([f"kms:{one}" for one in ("DescribeKey", "Decrypt", "GenerateDataKey")], keys)
-        # SageMaker and FSx encrypt volumes through a grant, and only that grant may be made.
-        yield statement(["kms:CreateGrant"], keys, {"Bool": {"kms:GrantIsForAWSResource": "true"}})
 
 
 def _lustre(plan: Plan, name: str, home: str, account: str) -> Iterator[Statement]:
@@ -196,7 +208,7 @@ def _scaling(plan: Plan, name: str, home: str, account: str) -> Iterator[Stateme
 def _builds(plan: Plan, name: str, home: str) -> Iterator[Statement]:
     projects = [f"arn:{name}:codebuild:{home}:project/{step.request['name']}" for step in of(plan, "CreateProject")]
     if projects:
-        calls = "CreateProject StartBuild BatchGetBuilds StopBuild DeleteProject"
+        calls = "CreateProject StartBuild BatchGetBuilds BatchGetProjects StopBuild DeleteProject"
         yield statement([f"codebuild:{one}" for one in calls.split()], projects)
     made = [step.request["repositoryName"] for step in of(plan, "CreateRepository")]
     stores = [f"arn:{name}:ecr:{home}:repository/{store}" for store in made]

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sm_launch.errors import LaunchError
 from sm_launch.images import partition
 from sm_launch.rules_storage import texts
 from sm_launch.steps import Plan
@@ -51,19 +50,31 @@ def keys_of(request: Any, member: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def key_arns(plan: Plan, account: str, members: Sequence[str]) -> list[str]:
-    """ARNs of the plan's KMS keys.
+def key_statements(
+    plan: Plan, account: str, members: Sequence[str], calls: Sequence[str], grants: bool = True
+) -> Iterator[Statement]:
+    """The right to use the plan's KMS keys.
 
-    Raises:
-        LaunchError: a key is given by an alias, which a policy cannot name.
+    Args:
+        plan: the plan.
+        account: the AWS account.
+        members: members of requests that name keys.
+        calls: KMS's calls.
+        grants: whether SageMaker and FSx shall encrypt volumes, which they do through a grant; no other may be made.
     """
     name, _ = partition(plan.region)
-    arns = set()
-    for key in (key for step in plan.steps for member in members for key in keys_of(step.request, member)):
-        if "alias/" in key:
-            raise LaunchError(f"KMS key {key!r} is an alias, which a policy cannot name; give the key's ARN.")
-        arns.add(key if key.startswith("arn:") else f"arn:{name}:kms:{plan.region}:{account}:key/{key}")
-    return sorted(arns)
+    given = [key for step in plan.steps for member in members for key in keys_of(step.request, member)]
+    given += [plan.kms_key] if plan.kms_key else []
+    aliases = sorted({f"alias/{key.partition('alias/')[2]}" for key in given if "alias/" in key})
+    home = f"arn:{name}:kms:{plan.region}:{account}:key"
+    arns = sorted({key if key.startswith("arn:") else f"{home}/{key}" for key in given if "alias/" not in key})
+    # A policy cannot name an alias as a resource, only ask that the key has it (IAM User Guide, kms:ResourceAliases).
+    wanted = [(arns, {})] if arns else []
+    wanted += [([f"{home}/*"], {"ForAnyValue:StringEquals": {"kms:ResourceAliases": aliases}})] if aliases else []
+    for resources, condition in wanted:
+        yield statement([f"kms:{call}" for call in calls], resources, condition)
+        if grants:
+            yield statement(["kms:CreateGrant"], resources, condition | {"Bool": {"kms:GrantIsForAWSResource": "true"}})
 
 
 def object_arns(plan: Plan, uris: Iterable[str]) -> list[str]:
@@ -83,6 +94,11 @@ def object_arns(plan: Plan, uris: Iterable[str]) -> list[str]:
     return sorted(arn for arn in arns if not any(arn != one and arn.startswith(one.rstrip("*")) for one in arns))
 
 
+def brought_uris(plan: Plan) -> list[str]:
+    """Where the plan itself puts files: its uploads and the folders that it copies."""
+    return [upload.uri for upload in plan.uploads] + [copy.uri for copy in plan.copies]
+
+
 def request_uris(plan: Plan) -> Iterator[str]:
     """Every s3:// URI in the requests of SageMaker's and FSx's calls."""
     for step in plan.steps:
@@ -91,11 +107,13 @@ def request_uris(plan: Plan) -> Iterator[str]:
                 yield from (found[0] for found in _S3.finditer(text))
 
 
-def list_statements(plan: Plan, objects: Iterable[str]) -> Iterator[Statement]:
+def list_statements(
+    objects: Iterable[str], actions: Sequence[str] = ("s3:ListBucket",), operator: str = "StringLike"
+) -> Iterator[Statement]:
     """The right to list each bucket, below the prefixes of ``objects`` only."""
     prefixes: dict[str, list[str]] = {}
     for arn in objects:
         bucket, _, key = arn.partition("/")
         prefixes.setdefault(bucket, []).append(key)
     for bucket, keys in sorted(prefixes.items()):
-        yield statement(["s3:ListBucket"], [bucket], {"StringLike": {"s3:prefix": sorted(keys)}})
+        yield statement(actions, [bucket], {operator: {"s3:prefix": sorted(keys)}})

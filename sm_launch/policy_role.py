@@ -7,7 +7,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sm_launch.images import partition
-from sm_launch.policy_parts import Statement, key_arns, list_statements, object_arns, request_uris, statement
+from sm_launch.policy_parts import (
+    Statement,
+    brought_uris,
+    key_statements,
+    list_statements,
+    object_arns,
+    request_uris,
+    statement,
+)
 from sm_launch.steps import Plan
 from sm_launch.views import CREATE_MODEL, CREATE_PROCESSING, channels, of, trainings
 
@@ -26,27 +34,20 @@ def role_statements(plan: Plan, account: str) -> Iterator[Statement]:
     """All statements of the role."""
     name, _ = partition(plan.region)
     home = f"{plan.region}:{account}"
-    objects = object_arns(plan, [*request_uris(plan), *(upload.uri for upload in plan.uploads)])
+    objects = object_arns(plan, [*request_uris(plan), *brought_uris(plan)])
     own = [arn for arn in objects if arn.startswith(f"arn:{name}:s3:::{plan.bucket}/")]
     yield statement(["s3:GetObject"], objects)
     # The platform deletes checkpoints that the container deleted.
     yield statement(["s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"], own)
-    yield from list_statements(plan, objects)
-    yield from _keys(plan, account)
+    yield from list_statements(objects)
+    members = ("KmsKeyId", "VolumeKmsKeyId", "KMSMasterKeyID")
+    yield from key_statements(plan, account, members, ("DescribeKey", "Encrypt", "Decrypt", "GenerateDataKey"))
     yield from _images(plan, name)
     group = f"arn:{name}:logs:{home}:log-group:/aws/sagemaker/*"
     yield statement(["logs:CreateLogGroup", "logs:DescribeLogStreams"], [group])
     yield statement(["logs:CreateLogStream", "logs:PutLogEvents"], [f"{group}:log-stream:*"])
     yield statement(["cloudwatch:PutMetricData"], None, {"StringEquals": {"cloudwatch:namespace": list(_NAMESPACES)}})
     yield from _network(plan, name, home)
-
-
-def _keys(plan: Plan, account: str) -> Iterator[Statement]:
-    keys = key_arns(plan, account, ("KmsKeyId", "VolumeKmsKeyId", "KMSMasterKeyID"))
-    if keys:
-        calls = ("DescribeKey", "Encrypt", "Decrypt", "GenerateDataKey")
-        yield statement([f"kms:{one}" for one in calls], keys)
-        yield statement(["kms:CreateGrant"], keys, {"Bool": {"kms:GrantIsForAWSResource": "true"}})
 
 
 def _images(plan: Plan, name: str) -> Iterator[Statement]:

@@ -155,7 +155,7 @@ def predict_realtime(
                 EndpointName=endpoint,
                 ContentType=case.content_type,
                 Accept=case.content_type,
-                Body=case.path.read_bytes(),
+                Body=case.content(),
             )
             return answer["Body"].read()
 

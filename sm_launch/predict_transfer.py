@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +27,7 @@ def upload(s3: Any, case: Case, uri: str, kms_key: str | None, sleep: Sleep) -> 
     try:
         patiently(
             f"upload a case to s3://{bucket}",
-            lambda: s3.upload_file(str(case.path), bucket, key, ExtraArgs=encryption),
+            lambda: s3.upload_fileobj(io.BytesIO(case.content()), bucket, key, ExtraArgs=encryption),
             sleep,
         )
     except S3UploadFailedError as error:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from sm_launch.steps import Plan
-from sm_launch.views import CREATE_TUNING, Training, channels, of, requirements, trainings
+from sm_launch.views import CREATE_PROCESSING, CREATE_TUNING, Training, channels, of, requirements, trainings
 
 # docs, "Train Using SageMaker Managed Warm Pools"; the API model itself says 21600.
 WARM_POOL_LIMIT_S = 3600
@@ -115,15 +115,20 @@ def channel_names(plan: Plan) -> Iterator[str]:
 
 
 def isolated_install(plan: Plan) -> Iterator[str]:
-    """An isolated training that installs packages brings them: there is no package index within reach."""
+    """An isolated job that installs packages brings them as wheels: there is no package index within reach."""
+    jobs = []
     for training in trainings(plan):
-        given = {channel.get("ChannelName") for _, channel in channels(training)}
-        wanted = [line for line in requirements(plan, training.request) if line.strip() and not line.startswith("#")]
-        if training.request.get("EnableNetworkIsolation") and wanted and WHEELS_CHANNEL not in given:
+        names = {channel.get("ChannelName") for _, channel in channels(training)}
+        jobs.append((training.step, training.path, training.request, training.request, names))
+    for step in of(plan, CREATE_PROCESSING):
+        names = {given.get("InputName") for given in step.request.get("ProcessingInputs", ())}
+        jobs.append((step, "NetworkConfig.", step.request.get("NetworkConfig", {}), step.request, names))
+    for step, path, network, request, names in jobs:
+        wanted = [line for line in requirements(plan, request) if line.strip() and not line.startswith("#")]
+        if network.get("EnableNetworkIsolation") and wanted and WHEELS_CHANNEL not in names:
             yield (
-                f"{training.step.name}: {training.path}EnableNetworkIsolation is true and requirements.txt wants "
-                f"{wanted[0].strip()!r}, which cannot be downloaded then; add a {WHEELS_CHANNEL!r} channel that holds "
-                f"the wheels."
+                f"{step.name}: {path}EnableNetworkIsolation is true and requirements.txt wants {wanted[0].strip()!r}, "
+                f"which cannot be downloaded then; add a {WHEELS_CHANNEL!r} channel that holds the wheels."
             )
 
 

@@ -41,7 +41,7 @@ from typing import Any
 
 import artifact
 import launchers
-from instructions import TRAIN, JobError, Places, arguments_of, join, read_json
+from instructions import TRAIN, JobError, Places, arguments_of, checkpoint_folder, join, read_json
 
 logger = logging.getLogger("sm_launch")
 
@@ -170,7 +170,8 @@ def run(places: Places, child: Child) -> int:
     command = launchers.launched(launch, cluster, processes, env, sys.executable, arguments)
     if launch != launchers.NONE and len(cluster.hosts) > 1:
         launchers.wait_for_names(cluster)
-    daemon = launchers.start_sshd() if launch in (launchers.MPIRUN, launchers.SMDDPRUN) else None
+    by_ssh = launch in (launchers.MPIRUN, launchers.SMDDPRUN) and len(cluster.hosts) > 1
+    daemon = launchers.start_sshd() if by_ssh else None
     if command is None:
         launchers.wait_for_orted()
         code = 0
@@ -180,12 +181,20 @@ def run(places: Places, child: Child) -> int:
         code = child.run(command, places.bundle, env)
     if daemon is not None:
         daemon.terminate()
-    if job["kind"] == TRAIN and cluster.index == 0 and code in (0, TERMINATED):
-        checkpoints = Path(overrides.get("ckpt_dir", places.bundle / "models"))
-        artifact.assemble(CODE / "bundle", checkpoints, places.model, job.get("keep") or ["*"], overrides)
     if code not in (0, TERMINATED):
         tell(places, reason(code, child.lines))
+    elif job["kind"] == TRAIN and cluster.index == 0:
+        leave_model(job, places, overrides, finished=code == 0)
     return code
+
+
+def leave_model(job: Mapping[str, Any], places: Places, overrides: Mapping[str, Any], finished: bool) -> None:
+    """Assemble the artifact; of a training that was told to stop, only if it has kept something."""
+    checkpoints = checkpoint_folder(overrides, places.bundle)
+    if artifact.files_in(checkpoints) or finished:
+        artifact.assemble(CODE / "bundle", checkpoints, places.model, job.get("keep") or ["*"], overrides)
+    if not artifact.files_in(checkpoints):
+        logger.warning("%s holds no weights: set the knob ckpt_dir to where the bundle keeps them", checkpoints)
 
 
 def tell(places: Places, text: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import launchers
 
 TRAIN, MODULE = "train", "module"
+MODELS = "models"
 # Hyperparameters of the toolkit and of the tuning service itself.
 PLATFORM_HYPERPARAMETERS = re.compile(r"sagemaker_|_tuning_objective_metric$|_kfold$|_num_kfold$")
 BRACES = re.compile(
@@ -129,16 +130,24 @@ def knobs(hyperparameters: Mapping[str, Any], names: Mapping[str, str]) -> dict[
     return found
 
 
+def checkpoint_folder(overrides: Mapping[str, Any], bundle: Path) -> Path:
+    """Where a training keeps its weights: its ckpt_dir, or models/ of the bundle, as the Model Zoo has it."""
+    value = str(overrides.get("ckpt_dir", MODELS))
+    # An expression is the bundle's own affair.
+    return bundle / (MODELS if value.startswith(("$", "@", "%")) else value)
+
+
 def arguments_of(job: Mapping[str, Any], places: Places, cluster: launchers.Cluster) -> tuple[list[str], dict]:
     """What Python gets in each process, and the overrides in it.
 
     Raises:
         JobError: job.json has another kind.
     """
-    if job["kind"] == MODULE:
+    kind = job.get("kind")
+    if kind == MODULE:
         return ["-m", job["module"], *(str(word) for word in places.fill(job.get("arguments", []), cluster))], {}
-    if job["kind"] != TRAIN:
-        raise JobError(f"job.json: the kind is '{job['kind']}', but {TRAIN} or {MODULE} is wanted; make the plan anew.")
+    if kind != TRAIN:
+        raise JobError(f"job.json: the kind is '{kind}', but {TRAIN} or {MODULE} is wanted; make the plan anew.")
     tried = knobs(read_json(places.config / "hyperparameters.json", absent={}), job.get("hyperparameters", {}))
     overrides = places.fill({"bundle_root": "{bundle}", **job.get("overrides", {}), **tried}, cluster)
     config_files = [str(places.bundle / config) for config in job["configs"]]

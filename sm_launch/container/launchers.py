@@ -27,6 +27,8 @@ PORT_VARIABLE = "SM_LAUNCH_MASTER_PORT"
 # SM_EFA_NCCL_INSTANCES and SM_EFA_RDMA_INSTANCES of the toolkit, as far as they have NVIDIA GPUs.
 RDMA_INSTANCES = ("ml.p4d.24xlarge", "ml.p4de.24xlarge", "ml.p5.48xlarge", "ml.p5e.48xlarge", "ml.p6e-gb200.36xlarge")
 EFA_INSTANCES = ("ml.g4dn.8xlarge", "ml.g4dn.12xlarge", "ml.g5.48xlarge", "ml.p3dn.24xlarge") + RDMA_INSTANCES
+# What tells a process about its own host must not come from the first one.
+OF_ONE_HOST = ("HOME", "HOSTNAME", "OLDPWD", "PWD", "SHLVL", "SM_CURRENT_HOST", "TERM", "_")
 SSHD = "/usr/sbin/sshd"
 # What the toolkit waits for its hosts, in seconds.
 HOSTS_WAIT = 900.0
@@ -164,7 +166,7 @@ def launched(
         return None
     shim = find_spec("gethostname")
     return mpirun(
-        cluster, processes, sorted(env), python, arguments, smddp=launch == SMDDPRUN,
+        cluster, processes, sorted(set(env) - set(OF_ONE_HOST)), python, arguments, smddp=launch == SMDDPRUN,
         preload=shim.origin or "" if shim else "", mpi4py=find_spec("mpi4py") is not None,
     )  # fmt: skip
 

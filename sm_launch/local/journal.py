@@ -59,7 +59,7 @@ class Journal:
         with self._lock:
             time = now()
             if node not in self._logs:
-                self._logs[node] = (self._folder / f"{node}.log").open("a", encoding="utf-8")
+                self._logs[node] = (self._folder / f"{node}.log").open("w", encoding="utf-8")
             self._logs[node].write(text + "\n")
             self._logs[node].flush()
             self.metrics.read(text, time)

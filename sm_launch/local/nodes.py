@@ -17,7 +17,7 @@ from sm_launch.local.isolation import Isolation
 
 ML = "/opt/ml"
 BASE_VARIABLE = "SAGEMAKER_BASE_DIR"
-# What a container would not have from the user's shell must not leak into a job: no keys, no tokens. These describe the
+# A container has nothing of the user's shell, whose keys and tokens must not leak into a job. These describe the
 # machine: its libraries, threads, devices, languages, and the way to a package index.
 INHERITED = (
     "CUDA_VISIBLE_DEVICES", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "MKL_NUM_THREADS", "OMP_NUM_THREADS",

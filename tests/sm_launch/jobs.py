@@ -7,12 +7,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from tiny import write_decathlon
+
 from sm_launch.local import FolderStore, JobResult
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "bundle"
 CONTAINER = ROOT / "sm_launch" / "container"
 BUCKET = "s3://lab"
+TINY_DATA = f"{BUCKET}/data/Task01_Tiny"
 IMAGE = "763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch:2.13-cpu-amzn2023-sagemaker"
 ENTRY = ["python3", "/opt/ml/input/data/code/entry.py"]
 PROCESSING_ENTRY = ["python3", "/opt/ml/processing/input/code/entry.py"]
@@ -76,6 +79,13 @@ def minimal_bundle(folder: Path) -> Path:
     (folder / "scripts" / "__init__.py").write_text("")
     (folder / "scripts" / "work.py").write_text(MINIMAL_SCRIPT)
     return folder
+
+
+def tiny_store(folder: Path) -> FolderStore:
+    """A store with twelve tiny cases at ``TINY_DATA``."""
+    store = FolderStore(folder / "s3")
+    store.upload(write_decathlon(folder / "Task01_Tiny", cases=12), TINY_DATA)
+    return store
 
 
 def code_channel(store: FolderStore, uri: str, bundle: Path, job: dict[str, Any], requirements: str = "") -> str:

@@ -84,7 +84,7 @@ def processing() -> Step:
                     "S3InputMode": "File",
                 },
             }
-            for name_ in ("code", "data")
+            for name_ in ("code", "data", "wheels")
         ],
         "ProcessingOutputConfig": {
             "Outputs": [

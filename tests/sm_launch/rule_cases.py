@@ -152,6 +152,12 @@ TRAINING_CASES = (
         "add a 'wheels' channel that holds the wheels.",
     ),
     Case(
+        "isolated-install",
+        one(STORE, lambda request: request["ProcessingInputs"].pop()),
+        "demo-1a2b-store: NetworkConfig.EnableNetworkIsolation is true and requirements.txt wants 'monai==1.6.1', "
+        "which cannot be downloaded then; add a 'wheels' channel that holds the wheels.",
+    ),
+    Case(
         "tuning-objective",
         one(TUNE, lp.put("HyperParameterTuningJobConfig.HyperParameterTuningJobObjective.MetricName", "dice")),
         "demo-1a2b-tune: the objective 'dice' is not among "

@@ -75,6 +75,18 @@ def local_inference(bundle: Path, output_dir: Path, *arguments: str) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+def inference_here(bundle: Path, dataset_dir: Path, output_dir: Path) -> None:
+    """The same of this project's bundle, in this process."""
+    from monai.bundle import ConfigWorkflow
+
+    workflow = ConfigWorkflow(
+        config_file=str(bundle / "configs" / "inference.json"), logging_file=False, workflow_type="infer",
+        bundle_root=str(bundle), dataset_dir=str(dataset_dir), output_dir=str(output_dir),
+    )  # fmt: skip
+    workflow.initialize()
+    workflow.run()
+
+
 @contextmanager
 def serving(model_dir: Path, log: Path, **environment: str) -> Iterator[str]:
     """A server as a container starts it, ready; yields its address."""

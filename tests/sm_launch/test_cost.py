@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import launch_plans as lp
@@ -13,7 +15,7 @@ from json_service import Refusal, served
 from sm_launch.cost import Estimate, Hours, estimate, render
 from sm_launch.errors import LaunchError
 from sm_launch.prices import LivePrices, TablePrices
-from sm_launch.steps import Plan, Step, Upload
+from sm_launch.steps import Copy, Plan, Step, Upload
 
 PRICE = 1.515  # ml.g5.2xlarge in us-east-1
 
@@ -96,8 +98,10 @@ def test_file_system_bills_each_day() -> None:
 
 
 def test_storage_of_the_uploads_bills_each_day() -> None:
-    files = (Upload(f"{lp.ROOT}/data/x", 100_000_000_000, "0" * 64),)
-    assert estimate(lp.plan(uploads=files)).idle_per_day == pytest.approx(100 * 0.023 / 730 * 24)
+    files = (Upload(f"{lp.ROOT}/code/x", 40_000_000_000, "0" * 64),)
+    copies = (Copy(Path("."), f"{lp.ROOT}/data/", (("a", 50_000_000_000), ("b", 10_000_000_000))),)
+    plan = replace(lp.plan(uploads=files), copies=copies)
+    assert estimate(plan).idle_per_day == pytest.approx(100 * 0.023 / 730 * 24)
 
 
 def test_transform_has_no_ceiling() -> None:

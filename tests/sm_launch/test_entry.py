@@ -135,6 +135,13 @@ def test_mpirun_is_called_as_the_genuine_toolkit_calls_it(
     assert told | {"-x": theirs["-x"]} == theirs
 
 
+def test_mpirun_exports_what_all_hosts_share(container: Any) -> None:
+    cluster = container.launchers.Cluster(("algo-1", "algo-2"), "algo-1")
+    env = {"SM_HOSTS": "[]", "SM_CURRENT_HOST": "algo-1", "HOSTNAME": "algo-1", "PYTHONPATH": "/x"}
+    exported = options(container.launchers.launched("mpirun", cluster, 2, env, "python3", []))["-x"]
+    assert {"SM_HOSTS", "PYTHONPATH"} <= exported and not {"SM_CURRENT_HOST", "HOSTNAME"} & exported
+
+
 def test_mpiruns_other_hosts_start_nothing_themselves(container: Any) -> None:
     cluster = container.launchers.Cluster(("algo-1", "algo-2"), "algo-2")
     assert container.launchers.launched("smddprun", cluster, 8, {}, "python3", []) is None
@@ -217,6 +224,19 @@ def test_gpus_are_those_that_may_be_used(
     assert container.entry.count_gpus() == count
 
 
+@pytest.mark.parametrize(
+    ("overrides", "folder"),
+    [
+        ({}, "/b/models"),
+        ({"ckpt_dir": "/opt/ml/checkpoints"}, "/opt/ml/checkpoints"),
+        ({"ckpt_dir": "weights/best"}, "/b/weights/best"),
+        ({"ckpt_dir": "$@bundle_root + '/x'"}, "/b/models"),
+    ],
+)
+def test_weights_are_taken_from_the_bundles_own_folder(container: Any, overrides: dict[str, str], folder: str) -> None:
+    assert container.instructions.checkpoint_folder(overrides, Path("/b")) == Path(folder)
+
+
 def test_the_artifact_is_the_bundle_with_its_trained_weights(container: Any, tmp_path: Path) -> None:
     bundle, kept, model = tmp_path / "bundle", tmp_path / "kept", tmp_path / "model"
     write(bundle / "configs" / "train.json", {"epochs": 1})
@@ -247,6 +267,7 @@ def test_the_artifact_is_the_bundle_with_its_trained_weights(container: Any, tmp
     [
         (None, "job.json: cannot be read"),
         ("{", "job.json: is not valid JSON"),
+        ({}, "the kind is 'None'"),
         ({"kind": "dance"}, "the kind is 'dance', but train or module is wanted"),
         ({"kind": "train", "launch": "srun"}, "launch is 'srun', but one of none, torchrun, mpirun, smddprun"),
     ],

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -16,7 +18,7 @@ import pytest
 from sm_launch import phi
 from sm_launch.phi_members import MEMBERS
 from sm_launch.phi_scan import kinds
-from sm_launch.steps import Plan, Step
+from sm_launch.steps import Copy, Plan, Step
 
 # Members whose absence, or false, leaves data unprotected; every occurrence in any request of the plan is tried.
 PROTECTIVE = {
@@ -30,6 +32,9 @@ PROTECTIVE = {
     "KmsKeyId",
     "VolumeKmsKeyId",
     "KMSMasterKeyID",
+    "ResourceConfig",
+    "TrainingJobDefinition",
+    "TrainingJobDefinitions",
     "PublicAccessBlockConfiguration",
     "BlockPublicAcls",
     "IgnorePublicAcls",
@@ -227,6 +232,28 @@ def test_scratch_file_system_is_refused() -> None:
     ]
 
 
+def test_build_is_encrypted_reads_the_runs_bucket_and_leaves_no_copy() -> None:
+    request = {
+        "name": "build",
+        "source": {"type": "S3", "location": f"{lp.BUCKET}/{lp.RUN}/source.zip"},
+        "artifacts": {"type": "NO_ARTIFACTS"},
+        "environment": {"type": "LINUX_CONTAINER", "image": "x", "computeType": "BUILD_GENERAL1_MEDIUM"},
+        "serviceRole": lp.ROLE,
+        "encryptionKey": lp.KEY,
+    }
+    step = Step("codebuild", "CreateProject", request, "build-project", "build")
+    assert phi.check(lp.plan(step)) == []
+    for path, value in (
+        ("encryptionKey", None),
+        ("source.location", "elsewhere/source.zip"),
+        ("source.type", "GITHUB"),
+        ("artifacts.type", "S3"),
+    ):
+        assert len(phi.check(lp.plan(lp.changed(step, lp.put(path, value))))) == 1
+    secret = lp.put("environment.environmentVariables", [{"name": "API_KEY", "value": "x"}])
+    assert len(phi.check(lp.plan(lp.changed(step, secret)))) == 1
+
+
 def test_bucket_policy_that_allows_everyone_is_refused() -> None:
     steps = lp.bucket()
     policy = json.loads(steps[-1].request["Policy"])
@@ -275,6 +302,20 @@ def test_names_of_steps_fields_and_files_are_looked_at() -> None:
     assert phi.check(lp.plan(uploads=files)) == [
         "Upload 4: its name looks like a date of birth, and this text is stored and logged outside the encrypted data; "
         "remove it, or give a pseudonym."
+    ]
+
+
+def test_archive_is_not_taken_for_text() -> None:
+    archive = replace(lp.upload("source.zip", ""), data=b"PK\x03\x04\xff ab^cd \xfe")
+    assert phi.check(lp.plan(uploads=(archive,))) == []
+
+
+def test_names_of_files_to_copy_are_looked_at() -> None:
+    files = (("doe^jane/flair.nii.gz", 1), ("roe^john/flair.nii.gz", 1), ("case-0001/flair.nii.gz", 1))
+    plan = replace(lp.plan(lp.training()), copies=(Copy(Path("."), f"s3://{lp.BUCKET}/data/", files),))
+    assert phi.check(plan) == [
+        "Folder 1 to copy: the name of 2 of its files looks like a patient's name, and this text is stored and logged "
+        "outside the encrypted data; remove it, or give a pseudonym."
     ]
 
 
@@ -345,6 +386,12 @@ def test_every_known_call_exists_in_the_api() -> None:
     for (service, operation), members in MEMBERS.items():
         shape = session.get_service_model(service).operation_model(operation).input_shape
         assert members <= set(shape.members), (service, operation)
+
+
+def test_page_names_every_known_call() -> None:
+    page = (Path(phi.__file__).parent / "docs" / "phi.md").read_text(encoding="utf-8")
+    table = set(re.findall(r"\b[A-Z][A-Za-z]+\b", "".join(line for line in page.splitlines() if line.startswith("|"))))
+    assert {operation for _, operation in MEMBERS} <= table
 
 
 @moto.mock_aws

@@ -6,14 +6,25 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import launch_plans as lp
 import pytest
 
-from sm_launch.errors import LaunchError
-from sm_launch.policy import MANAGED_POLICY_LIMIT, caller_policy, parts, role_policy, trust_policy, unrestricted
-from sm_launch.steps import Plan, Step
+from sm_launch.api_model import service_model
+from sm_launch.policy import (
+    CODEBUILD,
+    MANAGED_POLICY_LIMIT,
+    build_policy,
+    caller_policy,
+    parts,
+    role_policy,
+    trust_policy,
+    unrestricted,
+)
+from sm_launch.resources import KINDS
+from sm_launch.steps import Copy, Plan, Step
 from sm_launch.table import table
 
 ACTIONS = table("iam_actions")["actions"]
@@ -58,7 +69,7 @@ def allowed(policy: dict[str, Any], action: str) -> list[dict[str, Any]]:
 
 POLICIES = [
     pytest.param(make, profile, id=f"{make.__name__}-{profile}")
-    for make in (caller_policy, role_policy)
+    for make in (caller_policy, role_policy, build_policy)
     for profile in ("standard", "phi")
 ]
 
@@ -86,8 +97,18 @@ def test_condition_keys_are_ones_that_the_action_has(make: Any, profile: str) ->
 @pytest.mark.parametrize(("make", "profile"), POLICIES)
 def test_resources_name_the_run_the_account_or_the_plans_own(make: Any, profile: str) -> None:
     """Where AWS chooses the id, a condition on the run's tag or on the service stands for the name."""
-    by_condition = ("file-system/*", "association/*", "scalable-target/*", "network-interface/*")
-    named = (lp.RUN, lp.ROLE, lp.KEY, lp.BUCKET, "subnet-", "sg-", "repository/", "log-group:/aws/sagemaker/")
+    by_condition = ("key/*", "file-system/*", "association/*", "scalable-target/*", "network-interface/*")
+    named = (
+        "log-group:/aws/codebuild/",
+        lp.RUN,
+        lp.ROLE,
+        lp.KEY,
+        lp.BUCKET,
+        "subnet-",
+        "sg-",
+        "repository/",
+        "log-group:/aws/sagemaker/",
+    )
     own = ("role/demo-build", "role/aws-service-role/", "servicequotas:us-east-1:123456789012:sagemaker/*")
     for action, statement in statements(make(whole(profile), lp.ACCOUNT)):
         for arn in statement["Resource"]:
@@ -125,6 +146,16 @@ def test_caller_may_start_follow_and_take_down_each_thing() -> None:
     assert allowed(policy, "sagemaker:StopTransformJob")
 
 
+def test_caller_may_do_all_that_down_and_ls_do() -> None:
+    from botocore import xform_name
+
+    may = {action for action, _ in statements(caller_policy(whole(), lp.ACCOUNT))}
+    for kind in KINDS.values():
+        names = {xform_name(name): name for name in service_model(kind.service).operation_names}
+        for method in filter(None, (kind.describe, kind.stop, kind.delete)):
+            assert f"{kind.service}:{names[method]}" in may
+
+
 def test_plan_of_one_training_gets_nothing_of_the_others() -> None:
     policy = caller_policy(lp.plan(lp.training()), lp.ACCOUNT)
     services = {action.split(":")[0] for action, _ in statements(policy)}
@@ -137,14 +168,36 @@ def test_plan_of_one_training_gets_nothing_of_the_others() -> None:
         "sagemaker:AddTags",
         "sagemaker:ListTags",
     }
-    assert not [action for action, _ in statements(policy) if action in ("s3:CreateBucket", "s3:DeleteBucket")]
+    assert not allowed(policy, "s3:CreateBucket")
 
 
 def test_objects_are_those_of_the_run() -> None:
     for policy in (caller_policy(whole(), lp.ACCOUNT), role_policy(whole(), lp.ACCOUNT)):
         for action in ("s3:GetObject", "s3:PutObject"):
             assert [one["Resource"] for one in allowed(policy, action)] == [["arn:aws:s3:::demo-bucket/demo-1a2b/*"]]
-        assert allowed(policy, "s3:ListBucket")[0]["Condition"] == {"StringLike": {"s3:prefix": ["demo-1a2b/*"]}}
+    listed = {"s3:prefix": ["demo-1a2b/*"]}
+    assert allowed(role_policy(whole(), lp.ACCOUNT), "s3:ListBucket")[0]["Condition"] == {"StringLike": listed}
+    # The caller's HeadBucket has no prefix.
+    caller = allowed(caller_policy(whole(), lp.ACCOUNT), "s3:ListBucket")[0]
+    assert caller["Condition"] == {"StringLikeIfExists": listed}
+
+
+def test_folders_that_are_copied_may_be_written_by_the_caller_and_read_by_the_role() -> None:
+    plan = replace(lp.plan(lp.training()), copies=(Copy(Path("."), f"s3://{lp.BUCKET}/data/brats/", ()),))
+    arn = "arn:aws:s3:::demo-bucket/data/brats/*"
+    assert arn in allowed(caller_policy(plan, lp.ACCOUNT), "s3:PutObject")[0]["Resource"]
+    assert arn in allowed(role_policy(plan, lp.ACCOUNT), "s3:GetObject")[0]["Resource"]
+
+
+def test_build_reads_its_archive_and_pushes_to_its_repository() -> None:
+    policy = build_policy(whole(), lp.ACCOUNT)
+    assert allowed(policy, "s3:GetObject")[0]["Resource"] == ["arn:aws:s3:::demo-bucket/demo-1a2b/build.zip"]
+    assert allowed(policy, "ecr:PutImage")[0]["Resource"] == [
+        "arn:aws:ecr:us-east-1:123456789012:repository/sm-launch-serve"
+    ]
+    assert build_policy(lp.everything(), lp.ACCOUNT)["Statement"] == []
+    (trust,) = trust_policy(whole(), lp.ACCOUNT, CODEBUILD)["Statement"]
+    assert trust["Principal"] == {"Service": "codebuild.amazonaws.com"}
 
 
 def test_role_reads_data_of_another_bucket_and_does_not_write_there() -> None:
@@ -211,9 +264,17 @@ def test_key_is_named_by_its_arn() -> None:
     step = lp.changed(lp.training(), lp.put("OutputDataConfig.KmsKeyId", "1234abcd-12ab-34cd-56ef-000000000000"))
     keys = allowed(caller_policy(lp.plan(step), lp.ACCOUNT), "kms:Decrypt")[0]["Resource"]
     assert "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-000000000000" in keys
+
+
+def test_key_given_by_an_alias_is_asked_for_by_a_condition() -> None:
     step = lp.changed(lp.training(), lp.put("OutputDataConfig.KmsKeyId", "alias/mine"))
-    with pytest.raises(LaunchError, match="KMS key 'alias/mine' is an alias, which a policy cannot name"):
-        role_policy(lp.plan(step), lp.ACCOUNT)
+    plan = lp.plan(step, profile="phi")
+    by_alias = allowed(role_policy(plan, lp.ACCOUNT), "kms:Decrypt")[1]
+    assert by_alias["Resource"] == ["arn:aws:kms:us-east-1:123456789012:key/*"]
+    assert by_alias["Condition"] == {"ForAnyValue:StringEquals": {"kms:ResourceAliases": ["alias/mine"]}}
+    created = allowed(caller_policy(plan, lp.ACCOUNT), "sagemaker:CreateTrainingJob")[0]["Condition"]
+    assert created["Null"]["sagemaker:OutputKmsKey"] == "false"
+    assert created["ArnEquals"] == {"sagemaker:VolumeKmsKey": [lp.KEY]}
 
 
 def test_parts_fit_iams_quota_and_lose_nothing() -> None:

@@ -16,7 +16,7 @@ from botocore.config import Config
 from moto.server import ThreadedMotoServer
 from runtime import BUCKET, Runtime, runtime
 from served import assert_same_volume, local_inference, serving
-from tiny import make_case, save
+from tiny import make_case, save, write_brats_folders
 
 from sm_launch.errors import LaunchError
 from sm_launch.predict import ANSWERED, FAILED, SKIPPED, Event, Report, predict_realtime
@@ -258,12 +258,28 @@ def test_two_cases_of_one_content_are_two_cases(aws: Runtime, cases: Path, tmp_p
         assert len(predict(aws, mode, source, tmp_path / mode).answered) == 2
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_folders_of_cases_as_brats_has_them(aws: Runtime, model_dir: Path, tmp_path: Path, mode: str) -> None:
+    write_brats_folders(tmp_path / "cases", cases=2)
+    (tmp_path / "cases" / "notes").mkdir()
+    report = predict(aws, mode, tmp_path / "cases", tmp_path / "out")
+    assert sorted(report.answered) == ["BraTS2021_00000", "BraTS2021_00001"]
+    assert not any(b"BraTS2021" in body for body in aws.bodies)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        RECORD, "BraTS2021_00000_seg.nii.gz", "BraTS2021_00001_seg.nii.gz",
+    }  # fmt: skip
+    # The same voxels in one file give the same labels.
+    joined = save(make_case(1)[0], tmp_path / "joined" / "one.nii.gz")
+    predict(aws, "realtime", joined.parent, tmp_path / "out")
+    assert_same_volume((tmp_path / "out" / "one_seg.nii.gz").read_bytes(), report.answered["BraTS2021_00001"])
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda folder: None, "is no folder"),
         (lambda folder: folder.mkdir(), "holds no .nii.gz"),
-        (lambda folder: [save(make_case(0)[0], folder / name) for name in ("a.nii", "a.nii.gz")], "both named a"),
+        (lambda folder: [save(make_case(0)[0], folder / name) for name in ("a.nii", "a.nii.gz")], "both of a case a"),
     ],
 )
 def test_folder_without_cases_is_one_sentence(tmp_path: Path, make: Any, words: str) -> None:

@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import concurrent.futures
 import gzip
-import json
+import io
 import shutil
 import struct
+import sys
+import tarfile
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import nibabel as nib
 import numpy as np
 import pytest
-from served import NIFTI, assert_same_volume, invoke, local_inference, ping, serving, started, temporary, volume_of
-from tiny import AFFINE, make_case, save
+from served import (
+    NIFTI,
+    assert_same_volume,
+    inference_here,
+    invoke,
+    local_inference,
+    ping,
+    started,
+    temporary,
+    volume_of,
+)
+from tiny import AFFINE, make_case, save, write_brats_folders
 
 pytest_plugins = ["served"]
 
@@ -25,10 +39,32 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("server") / "log.txt"
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a server answered while it started: statuses of /ping, and an invocation before the model was warm."""
+
+    url: str
+    pings: list[int]
+    early: httpx.Response
+
+
 @pytest.fixture(scope="module")
-def url(model_dir: Path, log: Path) -> Iterator[str]:
-    with serving(model_dir, log, MAX_BODY_MB="40", MAX_QUEUE="1") as address:
-        yield address
+def start(model_dir: Path, log: Path) -> Iterator[Start]:
+    with started(model_dir, log, MAX_BODY_MB="40", MAX_QUEUE="1") as (process, url):
+        pings: list[int] = []
+        early = None
+        while not pings or pings[-1] != 200:
+            assert process.poll() is None, log.read_text()[-3000:]
+            if status := ping(url):
+                pings.append(status)
+                early = early or invoke(url, SOUND)
+            time.sleep(0.05)
+        yield Start(url, pings, early)
+
+
+@pytest.fixture(scope="module")
+def url(start: Start) -> str:
+    return start.url
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +91,13 @@ def local(model_dir: Path, cases: Path, tmp_path_factory: pytest.TempPathFactory
     return folder
 
 
+@pytest.fixture(scope="module")
+def brats(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Cases in folders, in both of the releases' ways to name files; no two names of a way are of one patient."""
+    folder = write_brats_folders(tmp_path_factory.mktemp("brats"), cases=1, labelled=False)
+    return write_brats_folders(folder, cases=1, style="2023", labelled=False)
+
+
 @pytest.mark.parametrize(
     ("name", "content_type"),
     [
@@ -74,6 +117,61 @@ def test_label_volume_is_that_of_local_inference(
     assert_same_volume(response.content, written)
     assert response.content == written.read_bytes()
     assert np.unique(np.asanyarray(volume_of(response.content).dataobj)).size > 1 or name.startswith("large")
+
+
+def tar(files: dict[str, bytes], form: int = tarfile.USTAR_FORMAT, kind: bytes = tarfile.REGTYPE) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=form) as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.type = len(content), kind
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def test_case_of_one_file_a_modality(
+    url: str, brats: Path, model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    # The artifact is hashed at each start of a server: Python may not leave its compiled files there.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    inference_here(model_dir / "bundle", brats, tmp_path)
+    for folder in sorted(brats.iterdir()):
+        # In an order that is not the network's.
+        files = {f"some/where/{path.name}": path.read_bytes() for path in sorted(folder.iterdir(), reverse=True)}
+        response = invoke(url, tar(files), {"Content-Type": "application/x-tar"})
+        assert response.status_code == 200, response.text
+        assert_same_volume(response.content, tmp_path / f"{folder.name}_seg.nii.gz")
+
+
+def one(shape: tuple[int, ...] = (8, 8, 8)) -> bytes:
+    return nib.Nifti1Image(np.ones(shape, np.int16), AFFINE).to_bytes()
+
+
+FOUR = {f"X_{part}.nii": one() for part in ("flair", "t1", "t1ce", "t2")}
+BAD_TARS = {
+    "three": (tar(dict(list(FOUR.items())[:3])), 400, "3 channels"),
+    "one": (tar({"X_t1.nii": one()}), 400, "not one case"),
+    "no common name": (tar({f"{i}{name}": body for i, (name, body) in enumerate(FOUR.items())}), 400, "names"),
+    "another shape": (tar(FOUR | {"X_t2.nii": one((8, 8, 9))}), 400, "one shape"),
+    "four channels each": (tar(dict.fromkeys(FOUR, one((8, 8, 8, 4)))), 400, "single channels"),
+    "not NIfTI by name": (tar(FOUR | {"X_t3.py": b"1"}), 400, "mend its names"),
+    "garbage inside": (tar(FOUR | {"X_t2.nii": b"garbage"}), 400, "no NIfTI file"),
+    "truncated": (tar(FOUR)[:3000], 400, "truncated"),
+    "link": (tar(dict.fromkeys(FOUR, b""), kind=tarfile.SYMTYPE), 400, "plain files"),
+    "extended header": (tar({"X" * 120 + name: body for name, body in FOUR.items()}, tarfile.PAX_FORMAT), 400, "ustar"),
+    "too many": (tar({f"X_{i}.nii": one() for i in range(17)}), 400, "more than the 16"),
+    "no size": (tar(FOUR)[:124] + b"-1\0" + tar(FOUR)[127:], 400, "no sound size"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_TARS)
+def test_bad_tar_is_one_sentence(url: str, log: Path, name: str) -> None:
+    body, status, words = BAD_TARS[name]
+    response = invoke(url, body, {"Content-Type": "application/octet-stream"})
+    assert response.status_code == status, response.text
+    assert words in response.json()["error"]
+    assert list(temporary(log).iterdir()) == []
 
 
 def test_volumes_as_json(url: str, cases: Path, local: Path) -> None:
@@ -241,15 +339,7 @@ def test_does_not_serve(model_dir: Path, tmp_path: Path, fault: str) -> None:
     }[fault] in sentence  # fmt: skip
 
 
-def test_ping_says_503_before_the_model_is_warm_and_invocations_wait(model_dir: Path, tmp_path: Path) -> None:
-    with started(model_dir, tmp_path / "log.txt") as (process, url):
-        seen = []
-        while not seen or seen[-1] != 200:
-            assert process.poll() is None, (tmp_path / "log.txt").read_text()[-3000:]
-            if (status := ping(url)) != 0:
-                seen.append(status)
-            if seen and seen[-1] == 503 and 503 not in seen[:-1]:
-                early = invoke(url, SOUND)
-        assert seen[0] == 503
-        assert early.status_code == 503
-        assert "not loaded yet" in json.loads(early.text)["error"]
+def test_ping_says_503_before_the_model_is_warm_and_invocations_wait(start: Start) -> None:
+    assert start.pings[0] == 503 and start.pings[-1] == 200
+    assert start.early.status_code == 503
+    assert "not loaded yet" in start.early.json()["error"]

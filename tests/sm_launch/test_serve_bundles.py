@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import json
 import shutil
+import sys
+import tarfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +17,16 @@ import pytest
 import torch
 from foreign import template_bundle, zoo_bundle
 from monai.bundle import ConfigWorkflow
+from monai.data import MetaTensor
 from PIL import Image
-from served import NIFTI, assert_same_volume, invoke, local_inference, pack, serving, started
-from tiny import make_case, save
+from served import NIFTI, assert_same_volume, invoke, local_inference, pack, serving, started, volume_of
+from tiny import AFFINE, make_case, save
 
+from sm_launch.container.serve.answers import answer, class_probabilities
+from sm_launch.container.serve.bundle import ServedBundle
+from sm_launch.container.serve.errors import Refusal
 from sm_launch.container.serve.graph import dependents, output_ids
+from sm_launch.container.serve.outcome import Outcome
 
 
 @pytest.fixture(scope="module")
@@ -157,3 +167,87 @@ def test_every_place_to_write_is_found() -> None:
         "handlers": [{"_target_": "ClassificationSaver", "output_dir": "@output_dir"}, {"_target_": "StatsHandler"}],
     }
     assert output_ids(config) == ["output_dir", "post::transforms::0::output_dir", "handlers::0::output_dir"]
+
+
+def test_network_of_another_shape_is_that_of_the_training(
+    zoo: Path, template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    trained = {"network_def::channels": [8, 16], "network_def::absent": 1, "dataset_dir": "/elsewhere", "epochs": 3}
+    parser = ServedBundle(zoo / "bundle", ["configs/inference.json"], "", {}, trained).parser
+    assert parser["network_def::channels"] == [8, 16]
+    assert "network_def::absent" not in parser and "epochs" not in parser
+    assert parser["dataset_dir"] == "/workspace/data"
+
+
+def test_weights_that_initialize_loads_are_kept(zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some bundles fill the network once, in ``initialize``, and have no handler that would do it again."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    shutil.copytree(zoo / "bundle", tmp_path / "bundle")
+    config = json.loads((tmp_path / "bundle" / "configs" / "inference.json").read_text())
+    config["initialize"] = ["$@network.load_state_dict(torch.load(@bundle_root + '/models/model.pt'))"]
+    config["handlers"] = []
+    (tmp_path / "bundle" / "configs" / "inference.json").write_text(json.dumps(config))
+    image = save(make_case(1)[0][..., 0], tmp_path / "input" / "case.nii.gz")
+    answers = []
+    for bundle in (zoo / "bundle", tmp_path / "bundle"):
+        served = ServedBundle(bundle, ["configs/inference.json"], "", {}, {})
+        served.warm_up([image], tmp_path / bundle.parent.name / "first")
+        (file,) = served.run([image], tmp_path / bundle.parent.name / "second").files
+        answers.append(file.read_bytes())
+    assert answers[0] == answers[1]
+
+
+def test_nothing_of_a_case_stays_in_memory(zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    served = ServedBundle(zoo / "bundle", ["configs/inference.json"], "", {}, {})
+    image = save(make_case(1)[0][..., 0], tmp_path / "input" / "case.nii.gz")
+    served.warm_up([image], tmp_path / "out")
+    network = served.parser.get_parsed_content("network")
+    voxels = weakref.ref(served.run([image], tmp_path / "out").pred)
+    gc.collect()
+    assert voxels() is None
+    assert served.parser.get_parsed_content("network") is network
+
+
+def test_prediction_that_the_bundle_does_not_save_is_a_volume_on_its_grid(tmp_path: Path) -> None:
+    labels = torch.zeros(1, 20, 21, 22)
+    labels[:, 5:9] = 2
+    content, media_type = answer(Outcome((), MetaTensor(labels, affine=AFFINE)), False, (), tmp_path)
+    assert media_type == "application/gzip"
+    image = volume_of(content)
+    assert np.array_equal(np.asanyarray(image.dataobj), labels[0].numpy())
+    assert np.allclose(image.affine, AFFINE)
+
+
+def test_several_files_come_as_a_tar(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("a.json", "b.csv")]
+    for file in files:
+        file.write_text(file.name)
+    content, media_type = answer(Outcome(tuple(files), None), False, (), tmp_path)
+    assert media_type == "application/x-tar"
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        assert [archive.extractfile(member).read() for member in archive] == [b"a.json", b"b.csv"]
+
+
+def test_run_that_leaves_nothing_is_told(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="wrote no file and kept no prediction"):
+        answer(Outcome((), None), False, (), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("pred", "classes", "told"),
+    [
+        ([0.2, 0.7, 0.1], ("a", "b", "c"), {"class": "b", "probability": 0.7}),
+        ([0.2, 0.8], (), {"class": "1", "probability": 0.8}),
+        ([1.0], ("a", "b"), {"class": "b"}),
+        ([3.5, 2.0], ("a", "b"), {}),
+        ([0.5], (), {}),
+    ],
+)
+def test_small_predictions(pred: list[float], classes: tuple[str, ...], told: dict[str, object]) -> None:
+    found = class_probabilities(torch.tensor(pred, dtype=torch.float64), classes)
+    assert found["pred"] == pred
+    assert {key: found[key] for key in ("class", "probability") if key in found} == told

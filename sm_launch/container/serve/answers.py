@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .bundle import Outcome
 from .errors import Refusal
+from .outcome import Outcome
 
 JSON, ANY = "application/json", "*/*"
 MEDIA_TYPES = {

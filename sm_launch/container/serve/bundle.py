@@ -14,7 +14,8 @@ has compiled, preprocessing) stays the object that it was. No bundle has to know
 
 The case reaches the config by the standard property ``dataset_dir``, a folder that holds nothing else, if the config
 finds exactly one case there; otherwise (a Zoo config that looks for ``imagesTs/``, or reads a datalist file) by the
-standard property ``dataset_data`` (``dataset::data``), as ``[{"image": file}]``.
+standard property ``dataset_data`` (``dataset::data``), as ``[{"image": file}]``, or a list of files where a case has
+one a modality.
 
 Handlers that load weights fire at the start of every run. They have done so when the model is warm, and are left out
 from then on.
@@ -27,18 +28,18 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from monai.bundle import ConfigWorkflow, ReferenceResolver
+from monai.bundle import ConfigParser, ConfigWorkflow, ReferenceResolver
 from monai.data import Dataset
 from monai.utils import CommonKeys
 
-from .errors import Refusal, StartError
+from .errors import Refusal, StartError, is_out_of_memory
 from .graph import OUTPUT_DIR, dependents, output_ids
+from .outcome import Outcome, prediction
 
 logger = logging.getLogger(__name__)
 
@@ -48,31 +49,18 @@ EVALUATOR, HANDLERS, NETWORK = "evaluator", "handlers", "network_def"
 RUN_IDS = ("run", "evaluating")
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a run left behind.
-
-    Attributes:
-        files: written into the output folder, by name.
-        pred: the evaluator's prediction after postprocessing, without the batch's axis; None if it keeps none.
-    """
-
-    files: tuple[Path, ...]
-    pred: torch.Tensor | None
-
-
 class ServedBundle:
     """A bundle that answers one case at a time; not for several threads at once.
 
     Args:
         root: the bundle's folder.
-        configs: config files, relative to it, merged in this order.
+        configs: its config files, relative to it, merged in this order.
         run_id: the entry to run; empty takes the first of ``RUN_IDS`` that the config has.
         overrides: config ids and values.
         trained: what the training overrode; what of it shapes the network, the inference needs too.
 
     Raises:
-        StartError: a config file is absent, or the config has nothing to run.
+        StartError: the config has nothing to run.
     """
 
     def __init__(
@@ -83,8 +71,6 @@ class ServedBundle:
         overrides: Mapping[str, Any],
         trained: Mapping[str, Any],
     ) -> None:
-        if absent := [name for name in configs if not (root / name).is_file()]:
-            raise StartError(f"{absent[0]} is not in the bundle; set BUNDLE_CONFIG to its inference config.")
         # As MONAI does when it runs a config: the bundle's own Python is found first.
         sys.path.insert(0, str(root))
         self.workflow = ConfigWorkflow(
@@ -110,39 +96,38 @@ class ServedBundle:
         self._stale: set[str] = set()
         self._output_ids: list[str] = []
 
-    def warm_up(self, image: Path, output_dir: Path) -> Outcome:
+    def warm_up(self, images: Sequence[Path], output_dir: Path) -> Outcome:
         """Initialise the workflow and run a first case, which loads the weights.
 
         Args:
-            image: alone in its folder.
+            images: the case's file, or its files, alone in their folder.
             output_dir: folder for what is written.
         """
         if DATASET_DIR in self.parser:
-            self.parser[DATASET_DIR] = str(image.parent)
+            self.parser[DATASET_DIR] = str(images[0].parent)
         if OUTPUT_DIR in self.parser:
             self.parser[OUTPUT_DIR] = str(output_dir)
         if f"dataloader::{DATASET}" in self.parser:
             # Worker processes would be forked from a threaded server for a single case each.
             self.parser["dataloader::num_workers"] = 0
+        self._output_ids = output_ids(self.parser.get())
         self.workflow.initialize()
         self._case_ids = {DATA: deepcopy(self.parser[DATA])} if DATA in self.parser else {}
-        outputs = output_ids(self.parser.get())
-        changed = {*outputs, *self._case_ids, *([DATASET_DIR] if DATASET_DIR in self.parser else [])}
-        # Parsed anew: initialize has resolved some items, whose references are gone from then on.
-        self.parser.parse(reset=True)
-        configs = {id: item.get_config() for id, item in self.parser.ref_resolver.items.items()}
-        self._stale = dependents(configs, changed)
-        self._output_ids = outputs
-        self._lists_cases = self._finds_one(image, output_dir)
-        outcome = self.run(image, output_dir)
+        changed = {*self._output_ids, *self._case_ids, *([DATASET_DIR] if DATASET_DIR in self.parser else [])}
+        # A parser of its own: what the workflow's has made already, such as a network filled by initialize, stays.
+        fresh = ConfigParser(deepcopy(self.parser.get()))
+        fresh.parse()
+        self._stale = dependents({id: item.get_config() for id, item in fresh.ref_resolver.items.items()}, changed)
+        self._lists_cases = self._finds_one(images, output_dir)
+        outcome = self.run(images, output_dir)
         self._warm = True
         return outcome
 
-    def run(self, image: Path, output_dir: Path) -> Outcome:
+    def run(self, images: Sequence[Path], output_dir: Path) -> Outcome:
         """Run the config for one case.
 
         Args:
-            image: alone in its folder.
+            images: the case's file, or its files, alone in their folder.
             output_dir: folder for what is written, made if absent.
 
         Raises:
@@ -152,14 +137,16 @@ class ServedBundle:
         # What a bundle notes about a case in its user's cache must not outlive the request.
         os.environ["XDG_CACHE_HOME"] = str(output_dir.parent / "cache")
         try:
-            self._preprocess(image, output_dir)
-        except Exception as error:
-            if not self._warm:
-                raise
-            logger.exception("preprocessing failed")
-            raise Refusal(
-                400, "The bundle's preprocessing does not take this image; check its kind and grid."
-            ) from error
+            self._preprocess(images, output_dir)
+            engine = self._evaluate()
+            files = sorted(file for file in output_dir.rglob("*") if file.is_file())
+            return Outcome(tuple(files), prediction(engine))
+        finally:
+            # Nothing of the case stays in memory.
+            self._forget()
+
+    def _evaluate(self) -> Engine | None:
+        """Run the config's entry; its evaluator, if it has one."""
         engine = self.parser.get_parsed_content(EVALUATOR) if EVALUATOR in self.parser else None
         if self._warm and engine is not None:
             self._leave_out_loaders(engine)
@@ -169,44 +156,65 @@ class ServedBundle:
             self.workflow.run()
         finally:
             sys.path[:] = path
-        files = sorted(file for file in output_dir.rglob("*") if file.is_file())
-        return Outcome(tuple(files), prediction(engine))
+        return engine
 
-    def _point(self, image: Path, output_dir: Path, listed: bool) -> None:
-        """Let the config see this case, and forget what it knew of the last one."""
+    def _forget(self) -> None:
+        """Forget all that depends on a case; what was resolved of it lies in the parsed items too."""
         resolver = self.parser.ref_resolver
         kept = {id: value for id, value in resolver.resolved_content.items() if id not in self._stale}
+        self.parser.parse(reset=True)
+        resolver.resolved_content.update(kept)
+
+    def _point(self, images: Sequence[Path], output_dir: Path, listed: bool) -> None:
+        """Let the config see this case and nothing of another."""
+        resolved = self.parser.ref_resolver.resolved_content
         if DATASET_DIR in self.parser:
-            self.parser[DATASET_DIR] = str(image.parent)
+            self.parser[DATASET_DIR] = str(images[0].parent)
         for id in self._output_ids:
             self.parser[id] = str(output_dir)
+        files = [str(image) for image in images]
         for id, value in self._case_ids.items():
-            self.parser[id] = deepcopy(value) if listed else [{CommonKeys.IMAGE: str(image)}]
-        self.parser.parse(reset=True)
-        self.parser.ref_resolver.resolved_content.update(kept)
+            self.parser[id] = (
+                deepcopy(value) if listed else [{CommonKeys.IMAGE: files[0] if len(files) == 1 else files}]
+            )
+        # Setting a value has the resolver drop everything that it made.
+        self.parser.ref_resolver.resolved_content = resolved
+        self._forget()
 
-    def _finds_one(self, image: Path, output_dir: Path) -> bool:
+    def _finds_one(self, images: Sequence[Path], output_dir: Path) -> bool:
         """Whether the config finds the one case in the folder by itself."""
         if not self._case_ids:
             return True
-        self._point(image, output_dir, listed=True)
+        self._point(images, output_dir, listed=True)
         try:
             return len(self.parser.get_parsed_content(DATASET)) == 1
         except Exception:
             logger.info("the config does not find a case in dataset_dir; it is told by %s", DATA, exc_info=True)
             return False
 
-    def _preprocess(self, image: Path, output_dir: Path) -> None:
-        """Read and preprocess the case here, so that a fault of the image is told from one of the model."""
-        self._point(image, output_dir, self._lists_cases)
-        if DATASET not in self.parser:
-            return
-        dataset = self.parser.get_parsed_content(DATASET)
-        if len(dataset) != 1 and self._case_ids:
-            # A pattern such as *.jpeg finds no .png.
-            self._point(image, output_dir, listed=False)
+    def _preprocess(self, images: Sequence[Path], output_dir: Path) -> None:
+        """Read and preprocess the case here, so that a fault of the image is told from one of the model.
+
+        Raises:
+            Refusal: 400.
+        """
+        try:
+            self._point(images, output_dir, self._lists_cases)
+            if DATASET not in self.parser:
+                return
             dataset = self.parser.get_parsed_content(DATASET)
-        items = [dataset[index] for index in range(len(dataset))]
+            if len(dataset) != 1 and self._case_ids:
+                # A pattern such as *.jpeg finds no .png.
+                self._point(images, output_dir, listed=False)
+                dataset = self.parser.get_parsed_content(DATASET)
+            items = [dataset[index] for index in range(len(dataset))]
+        except Exception as error:
+            if not self._warm or is_out_of_memory(error):
+                raise
+            logger.exception("preprocessing failed")
+            raise Refusal(
+                400, "The bundle's preprocessing does not take this image; check its kind and grid."
+            ) from error
         self.parser.ref_resolver.resolved_content[DATASET] = Dataset(items)
 
     def _leave_out_loaders(self, engine: Engine) -> None:
@@ -222,13 +230,3 @@ def holds(handler: Any, network: torch.nn.Module) -> bool:
     return any(
         value is network or isinstance(value, dict) and any(v is network for v in value.values()) for value in values
     )
-
-
-def prediction(engine: Engine | None) -> torch.Tensor | None:
-    """The last prediction of an evaluator that keeps it, of a batch of one."""
-    output = getattr(getattr(engine, "state", None), "output", None)
-    case = output[0] if isinstance(output, list) and output else output
-    pred = case.get(CommonKeys.PRED) if isinstance(case, Mapping) else None
-    if not isinstance(pred, torch.Tensor):
-        return None
-    return pred if isinstance(output, list) or pred.ndim == 0 else pred[0]

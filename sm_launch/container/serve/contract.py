@@ -110,10 +110,9 @@ def write_sample(contract: Contract, folder: Path, name: str) -> Path:
         from PIL import Image
 
         path = folder / f"{name}.jpeg"
-        channels = noise if noise.shape[-1] in (1, 3) else noise[..., :1]
-        Image.fromarray(
-            channels.squeeze(-1).astype(np.uint8) if channels.shape[-1] == 1 else channels.astype(np.uint8)
-        ).save(path)
+        # Gray or RGB, which are what JPEG has.
+        picture = noise if noise.shape[-1] == 3 else noise[..., 0]
+        Image.fromarray(picture.astype(np.uint8)).save(path)
         return path
     import nibabel as nib
 

@@ -13,13 +13,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from .artifact import verified
-from .errors import Refusal, StartError
+from .errors import Refusal, StartError, is_out_of_memory
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
-
-# What PyTorch says when a processor's memory is short; a GPU's has an exception of its own.
-NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 
 
 class Service:
@@ -50,6 +47,8 @@ class Service:
         try:
             artifact = verified(self.settings.model_dir, self.settings.manifest_sha256)
             root = artifact.bundle
+            if absent := [name for name in self.settings.configs if not (root / name).is_file()]:
+                raise StartError(f"{absent[0]} is not in the bundle; set BUNDLE_CONFIG to its inference config.")
             # PyTorch and MONAI take seconds to import, in which the server answers /ping already.
             from .bundle import ServedBundle
             from .contract import read_contract, write_sample
@@ -65,7 +64,7 @@ class Service:
                     image = self._given_sample(root, folder / "input")
                 else:
                     image = write_sample(self.contract, folder / "input", CASE)
-                self.bundle.warm_up(image, folder / "output")
+                self.bundle.warm_up([image], folder / "output")
         except StartError as error:
             logger.error("%s", error)
             self._on_failure()
@@ -83,7 +82,8 @@ class Service:
         if not source.is_file():
             raise StartError(f"WARMUP_INPUT {self.settings.warmup_input} is not in the bundle; name one of its files.")
         folder.mkdir(parents=True)
-        return Path(shutil.copyfile(source, folder / (CASE + "".join(source.suffixes[-2:]))))
+        suffix = ".nii.gz" if source.name.endswith(".nii.gz") else source.suffix
+        return Path(shutil.copyfile(source, folder / f"{CASE}{suffix}"))
 
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[None]:
@@ -118,13 +118,13 @@ class Service:
         from .request import checked_input
 
         began = time.monotonic()
-        image = checked_input(body, folder / "input", kind, self.contract, self.settings)
+        images = checked_input(body, folder / "input", kind, self.contract, self.settings)
         checked = time.monotonic()
         try:
-            outcome = self.bundle.run(image, folder / "output")
+            outcome = self.bundle.run(images, folder / "output")
             result = answer(outcome, as_json, self.contract.classes, folder)
-        except (MemoryError, RuntimeError) as error:
-            if not isinstance(error, MemoryError) and not any(words in _chain(error) for words in NO_MEMORY):
+        except Exception as error:
+            if not is_out_of_memory(error):
                 raise
             logger.exception("out of memory")
             if torch.cuda.is_available():
@@ -144,11 +144,3 @@ async def temporary_folder() -> AsyncIterator[Path]:
         yield folder
     finally:
         await loop.run_in_executor(None, lambda: shutil.rmtree(folder, ignore_errors=True))
-
-
-def _chain(error: BaseException | None) -> str:
-    """What an error and its causes say: MONAI wraps those of a config into its own."""
-    words = ""
-    while error is not None:
-        words, error = f"{words} {error}", error.__cause__ or error.__context__
-    return words
