@@ -61,15 +61,19 @@ def show_quotas(options: argparse.Namespace) -> int:
 
 
 def policies(plan: Plan) -> dict[str, Any]:
-    """The three IAM documents of a plan."""
+    """The IAM documents of a plan: policies as the parts that IAM takes, and who may take the roles."""
     from sm_launch import policy
 
     account = account_of(plan)
-    return {
-        "caller": policy.caller_policy(plan, account),
-        "role": policy.role_policy(plan, account),
+    found = {
+        "caller": policy.parts(policy.caller_policy(plan, account)),
+        "role": policy.parts(policy.role_policy(plan, account)),
         "role_trust": policy.trust_policy(plan, account),
     }
+    if any(step.service == policy.CODEBUILD for step in plan.steps):
+        found["build_role"] = policy.parts(policy.build_policy(plan, account))
+        found["build_role_trust"] = policy.trust_policy(plan, account, policy.CODEBUILD)
+    return found
 
 
 def account_of(plan: Plan) -> str:

@@ -48,21 +48,22 @@ def apply_plan(options: argparse.Namespace) -> int:
 
     def watch(kind: str, name: str) -> None:
         if kind in WATCHES:
-            show_job(session, kind, name, options.poll)
+            show_job(session, kind, name, options.poll, plan.profile)
 
     apply(plan, session, manifest, watch=watch, poll_seconds=options.poll)
     jobs = [step for step in plan.steps if step.kind and not step.wait]
     if jobs and not options.detach and jobs[-1].kind.endswith("-job"):
-        return show_job(session, jobs[-1].kind, jobs[-1].name, options.poll)
+        return show_job(session, jobs[-1].kind, jobs[-1].name, options.poll, plan.profile)
     return 0
 
 
-def show_job(session: Any, kind: str, name: str, poll_seconds: float) -> int:
-    """Follow one job to its end; 1 if it failed."""
+def show_job(session: Any, kind: str, name: str, poll_seconds: float, profile: str) -> int:
+    """Follow one job to its end; 1 if it failed. Of patient data, what looks like an identity is not shown."""
     from sm_launch.follow import follow
-    from sm_launch.follow_view import show
+    from sm_launch.follow_view import redacted, show
 
-    outcome = show(follow(session, kind, name, poll_seconds), name)
+    events = follow(session, kind, name, poll_seconds)
+    outcome = show(redacted(events) if profile == "phi" else events, name)
     return 0 if outcome and outcome.succeeded else 1
 
 
@@ -76,7 +77,7 @@ def follow_run(options: argparse.Namespace) -> int:
     followed = [entry for entry in manifest.entries if entry.kind in WATCHES]
     if not followed:
         raise LaunchError(f"run {manifest.run} has no job; 'sm_launch ls' shows what it has.")
-    return max(show_job(session, entry.kind, entry.name, options.poll) for entry in followed)
+    return max(show_job(session, entry.kind, entry.name, options.poll, manifest.profile) for entry in followed)
 
 
 def run_local(options: argparse.Namespace) -> None:

@@ -8,9 +8,11 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Protocol, TextIO
 
+from sm_launch import phi
 from sm_launch.events import END, LOG, METRIC, NOTE, STATUS, TRIAL, Event, Outcome
 
 # Escape sequences, and control characters but the tab: a log must not steer the terminal that shows it.
@@ -45,6 +47,15 @@ def show(events: Iterable[Event], name: str, stream: TextIO | None = None) -> Ou
         view.show(event)
         outcome = event.outcome or outcome
     return outcome
+
+
+def redacted(events: Iterable[Event]) -> Iterator[Event]:
+    """The same events, with what looks like a secret or a patient's identity replaced by its kind."""
+    for event in events:
+        outcome = event.outcome
+        if outcome is not None and outcome.failure:
+            outcome = replace(outcome, failure=phi.redact(outcome.failure))
+        yield replace(event, message=phi.redact(event.message), outcome=outcome)
 
 
 def in_notebook() -> bool:

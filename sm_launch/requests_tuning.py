@@ -57,6 +57,13 @@ def strategy_of(search: Search, tune: Tune) -> str:
     return chosen
 
 
+def wheels_only(frame: Frame) -> dict[str, str]:
+    """pip's settings for a channel of wheels: in a trial the image's toolkit installs, before our entry is asked."""
+    if not frame.spec.wheels:
+        return {}
+    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": f"/opt/ml/input/data/{training.WHEELS_CHANNEL}"}
+
+
 def tuning_request(frame: Frame, tune: Tune) -> dict[str, Any]:
     """The request.
 
@@ -109,7 +116,7 @@ def tuning_request(frame: Frame, tune: Tune) -> dict[str, Any]:
         **frame.network(),
         **training.checkpointing(frame, trial, "trials"),
     }
-    if variables := training.environment(trial):
+    if variables := {**wheels_only(frame), **training.environment(trial)}:
         definition["Environment"] = variables
     return {
         "HyperParameterTuningJobName": frame.run,

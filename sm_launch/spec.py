@@ -140,7 +140,7 @@ class Train:
         tensorboard: copy TensorBoard's files to S3 as they are written.
         mlflow_arn: MLflow app or tracking server on SageMaker.
         keep: which files of the bundle, models/ included, go into the model artifact, as patterns; an asterisk stands
-            for any characters.
+            for any characters, and an exclamation mark before a pattern leaves out.
         metrics: name to the regular expression that finds it in the log; None takes
             train_loss and val_mean_dice as this project's bundle and MONAI's StatsHandler print them.
         environment: variables.
@@ -168,7 +168,7 @@ class Train:
     resume: bool = False
     tensorboard: bool = True
     mlflow_arn: str | None = None
-    keep: tuple[str, ...] = ("*",)
+    keep: tuple[str, ...] = ("*", "!models/*_last.pt", "!models/*_previous.pt")
     metrics: Mapping[str, str] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -53,6 +54,23 @@ def arguments(command: str) -> list[str]:
     return found
 
 
+def launched(command: str, folder: Path) -> list[str]:
+    """What to run for a command of the launcher: what needs an AWS account only says its help."""
+    found = [sys.executable, *shlex.split(command)[1:]]
+    if found[3] not in ("plan", "local"):
+        return [*found[:4], "--help"]
+    if found[3] == "plan":
+        return found
+    knobs = {
+        "patch_size": "[32,32,32]",
+        "epochs": "1",
+        **{k[2:]: v for k, v in zip(*[iter(DEFAULT_NETWORK)] * 2, strict=True)},
+    }
+    changes = [f"train.overrides={{{', '.join(f'{json.dumps(knob)}: {value}' for knob, value in knobs.items())}}}"]
+    changes += [f"data={{source: {folder / 'bundle' / 'DIR'}}}", "train.channels={train: data}"]
+    return [*found, "--work-dir", str(folder / "local"), *(word for change in changes for word in ("--set", change))]
+
+
 def run_in_order(document: str, folder: Path) -> None:
     """Run all commands of a document; fail with the output of the first that fails."""
     shown = commands(document)
@@ -63,8 +81,13 @@ def run_in_order(document: str, folder: Path) -> None:
             # The demo takes minutes, and this is the test command: their own tests are in test_run.py.
             subprocess.run([sys.executable, ROOT / "run.py", *command.split()[2:], "--help"], check=True)
             continue
+        launcher = "-m sm_launch" in command
         done = subprocess.run(
-            arguments(command), cwd=bundle, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True
+            launched(command, folder) if launcher else arguments(command),
+            cwd=ROOT if launcher else bundle,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
 
