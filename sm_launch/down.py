@@ -106,13 +106,17 @@ def _remove(entry: Entry, session: Any, poll_seconds: float, patience_seconds: f
     if name is None or state is None:
         return
     service = aws.client(session, kind.service)
+    deadline = time.monotonic() + patience_seconds
     if kind.stop and state == "InProgress":
         aws.ask(f"stop the {entry.kind} {entry.name}", lambda: getattr(service, kind.stop)(**{kind.name_key: name}))
     if kind.delete:
+        # AWS refuses to delete an endpoint or a file system that is still being made.
+        while state and kind.status_key and state not in (*kind.ready, *kind.failed) and time.monotonic() < deadline:
+            time.sleep(poll_seconds)
+            state = _look(entry, session)
         aws.ask(f"delete the {entry.kind} {entry.name}", lambda: resources.delete(service, kind, name))
     if entry.kind == resources.TRAINING and entry.facts.get("keep_alive_s"):
         _release(entry, service)
-    deadline = time.monotonic() + patience_seconds
     while (state := _look(entry, session)) and (kind.delete or state in _RUNNING):
         if time.monotonic() > deadline:
             raise LaunchError(

@@ -150,11 +150,27 @@ def delete(world: World, request: dict[str, Any]) -> None:
         world.pause()
         if endpoint.container is not None:
             endpoint.container.stop()
+        _deregister(world, endpoint)
         with world.lock:
             world.tables[ENDPOINTS].pop(endpoint.name, None)
             world.tags.pop(endpoint.arn, None)
 
     world.begin(vanish)
+
+
+def _deregister(world: World, endpoint: Endpoint) -> None:
+    """The endpoint's scalable targets and their policies go with it (docs, "Delete endpoints configured for auto
+    scaling"); alarms stay."""
+    scaling = world.clients("application-autoscaling")
+    place = {"ServiceNamespace": "sagemaker"}
+    for policy in scaling.describe_scaling_policies(**place)["ScalingPolicies"]:
+        if policy["ResourceId"].split("/")[1] == endpoint.name:
+            names = {key: policy[key] for key in ("PolicyName", "ResourceId", "ScalableDimension")}
+            scaling.delete_scaling_policy(**place, **names)
+    for target in scaling.describe_scalable_targets(**place)["ScalableTargets"]:
+        if target["ResourceId"].split("/")[1] == endpoint.name:
+            names = {key: target[key] for key in ("ResourceId", "ScalableDimension")}
+            scaling.deregister_scalable_target(**place, **names)
 
 
 def _refuse_in_progress(endpoint: Endpoint) -> None:

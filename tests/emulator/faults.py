@@ -5,13 +5,21 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter
+from dataclasses import dataclass
 
 from emulator.errors import DENIED, THROTTLED, AwsError, over_limit
 
 CAPACITY = (
     "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different ML instance type."
 )
-ALWAYS = 1_000_000
+
+
+@dataclass
+class _Cut:
+    method: str
+    path: re.Pattern[str]
+    executed: bool
+    times: int
 
 
 class Faults:
@@ -34,6 +42,7 @@ class Faults:
         self._late: dict[str, float] = {}
         self._spot: dict[str, tuple[str, int]] = {}
         self._http: list[tuple[str, re.Pattern[str], int, str]] = []
+        self._cuts: list[_Cut] = []
 
     def throttle(self, operation: str, times: int = 1) -> None:
         """The next ``times`` calls of an operation answer ThrottlingException."""
@@ -78,6 +87,10 @@ class Faults:
     def refuse_http(self, method: str, path: str, status: int = 403, code: str = "AccessDenied") -> None:
         """Requests to S3 (and what else moto serves) whose path (/BUCKET/KEY) matches are refused with this error."""
         self._http.append((method, re.compile(path), status, code))
+
+    def cut_http(self, method: str, path: str, times: int = 1, executed: bool = True) -> None:
+        """The next requests to S3 whose path matches get no answer, after they took effect or (not executed) before."""
+        self._cuts.append(_Cut(method, re.compile(path), executed, times))
 
     def before(self, service: str, operation: str, user: str, resource: str) -> None:
         """Raise what the fault of this operation says, if there is one; ``user`` and ``resource`` are ARNs."""
@@ -134,6 +147,15 @@ class Faults:
             for pattern, (log_line, times) in self._spot.items():
                 if times > 0 and re.fullmatch(pattern, name) and re.search(log_line, line):
                     self._spot[pattern] = (log_line, times - 1)
+                    return True
+        return False
+
+    def cuts(self, method: str, path: str, executed: bool) -> bool:
+        """Whether this request's connection is to be cut now."""
+        with self._lock:
+            for cut in self._cuts:
+                if cut.times > 0 and (cut.method, cut.executed) == (method, executed) and cut.path.match(path):
+                    cut.times -= 1
                     return True
         return False
 

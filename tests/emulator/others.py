@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,7 +41,17 @@ class _Faulty:
         except AwsError as error:
             content = json.dumps({"__type": error.code, "message": error.message})
             return _refuse(environ, start_response, error.status, content)
-        return self.application(environ, start_response)
+        place = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
+        if self.faults.cuts(*place, executed=False):
+            return _cut(environ)
+        answer = self.application(environ, start_response)
+        return _cut(environ) if self.faults.cuts(*place, executed=True) else answer
+
+
+def _cut(environ: dict[str, Any]) -> list[bytes]:
+    """Close the connection under the server's hands."""
+    environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+    return []
 
 
 def _refuse(environ: dict[str, Any], start_response: Callable[..., Any], status: int, content: str) -> list[bytes]:

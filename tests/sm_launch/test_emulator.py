@@ -227,6 +227,23 @@ class TestEndpoints:
 
     def test_deleted_name_is_free_once_it_is_gone(self, account: Account, sagemaker: Any) -> None:
         name = endpoint(account)
+        scaling = account.session().client("application-autoscaling")
+        place = {
+            "ServiceNamespace": "sagemaker",
+            "ResourceId": f"endpoint/{name}/variant/AllTraffic",
+            "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+        }
+        metric = {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}
+        tracking = {"TargetValue": 5.0, "PredefinedMetricSpecification": metric}
+        scaling.register_scalable_target(**place, MinCapacity=1, MaxCapacity=2)
+        scaling.put_scaling_policy(
+            **place,
+            PolicyName="load",
+            PolicyType="TargetTrackingScaling",
+            TargetTrackingScalingPolicyConfiguration=tracking,
+        )
+        kinds = [each.kind for each in account.everything_left() if each.service == "application-autoscaling"]
+        assert kinds == ["scalable-target", "scaling-policy"]
         sagemaker.delete_endpoint(EndpointName=name)
         sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig=QUICK)
         with pytest.raises(ClientError, match="Could not find endpoint") as error:
@@ -234,7 +251,8 @@ class TestEndpoints:
         assert code_of(error) == "ValidationException"
         sagemaker.delete_endpoint_config(EndpointConfigName=f"{name}-config")
         sagemaker.delete_model(ModelName=f"{name}-model")
-        assert [each for each in account.everything_left() if each.service == "sagemaker"] == []
+        gone = ("sagemaker", "application-autoscaling")
+        assert [each for each in account.everything_left() if each.service in gone] == []
 
     def test_update_goes_back_when_the_new_container_fails(self, account: Account, sagemaker: Any) -> None:
         name = endpoint(account)
