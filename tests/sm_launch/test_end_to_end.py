@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import yaml
 from emulator import Account, aws
-from served import TINY, local_inference
+from served import TINY, assert_same_volume, local_inference
 
 from sm_launch.local.isolation import privileges
 
@@ -25,7 +25,7 @@ SERVER = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "sm_launch.containe
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/serve:1"
 BUCKET = "brats-end-to-end"
 REGION = "us-east-1"
-RUN, SEARCH_RUN = "brats-1", "brats-2"
+RUN, SEARCH_RUN, REALTIME_RUN, BATCH_RUN = "brats-1", "brats-2", "brats-3", "brats-4"
 
 pytestmark = pytest.mark.skipif(privileges() is None, reason="two machines on one need Linux namespaces")
 
@@ -138,9 +138,7 @@ def test_predictions_are_those_of_local_inference(
     names = sorted(path.name for path in (tmp_path / "local").glob("*_seg.nii.gz"))
     assert len(names) == 2
     for name in names:
-        mine, theirs = nib.load(tmp_path / "local" / name), nib.load(answers / name)
-        assert np.array_equal(np.asanyarray(mine.dataobj), np.asanyarray(theirs.dataobj))
-        assert np.array_equal(mine.affine, theirs.affine)
+        assert_same_volume((answers / name).read_bytes(), tmp_path / "local" / name)
     # What was answered is not sent again.
     assert "0 answered, 2 answered before" in user.types("predict", RUN, str(cases), str(answers))
     # Cases do not stay in S3.
@@ -154,6 +152,26 @@ def test_a_volume_of_full_size_goes_through(user: User, applied: str, tmp_path: 
     assert (tmp_path / "cases" / "full.nii.gz").stat().st_size > 10e6
     user.types("predict", RUN, str(tmp_path / "cases"), str(tmp_path / "answers"))
     assert nib.load(tmp_path / "answers" / "full_seg.nii.gz").shape == (240, 240, 155)
+
+
+def test_real_time_and_batch_answer_as_the_queue_does(
+    user: User, applied: str, tiny_decathlon: Path, tmp_path: Path
+) -> None:
+    cases, answers = tiny_decathlon / "imagesTs", tmp_path / "answers"
+    user.types("predict", RUN, str(cases), str(answers))
+    model = f"s3://{BUCKET}/sm-launch/runs/{RUN}/output/{RUN}-train/output/model.tar.gz"
+    words = ["apply", str(user.folder / "spec.yaml"), "--jobs", "deploy", "--yes", "--poll", "0.5", "--set"]
+    words += [f"deploy.model={model}", "--set"]
+    user.types(*words, "deploy.mode=realtime", "--run", REALTIME_RUN)
+    user.types("predict", REALTIME_RUN, str(cases), str(tmp_path / "realtime"))
+    folder = f"s3://{BUCKET}/sm-launch/data/{tiny_decathlon.name}/imagesTs"
+    user.types(*words, "deploy.mode=batch", "--set", f"deploy.input={folder}", "--run", BATCH_RUN)
+    batch = user.objects(f"sm-launch/runs/{BATCH_RUN}/answers/")
+    for case in sorted(cases.glob("*.nii.gz")):
+        name = case.name.replace(".nii.gz", "_seg.nii.gz")
+        assert_same_volume((tmp_path / "realtime" / name).read_bytes(), answers / name)
+        (answer,) = [content for key, content in batch.items() if key.endswith(f"{case.name}.out")]
+        assert_same_volume(answer, answers / name)
 
 
 def test_runs_are_listed_with_what_they_cost(user: User, applied: str) -> None:
@@ -187,7 +205,7 @@ def test_a_search_names_its_best_trial(user: User, applied: str) -> None:
 
 
 def test_down_leaves_nothing(user: User, applied: str) -> None:
-    for run in (RUN, SEARCH_RUN):
+    for run in (RUN, SEARCH_RUN, REALTIME_RUN, BATCH_RUN):
         if (user.folder / "home" / f"{run}.json").exists():
             printed = user.types("down", run, "--yes", "--files", "--poll", "0.2")
             assert "nothing is left that runs" in printed
