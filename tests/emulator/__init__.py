@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -121,14 +122,17 @@ def _client_maker(url: str, region: str) -> Any:
     from botocore.config import Config
 
     made: dict[str, Any] = {}
+    lock = threading.Lock()
     session = boto_session(region, PLATFORM)
     # The region's name, not us-east-1's global endpoint; a user's settings must not reach in here.
     config = Config(retries={"max_attempts": 3}, s3={"addressing_style": "path"}, proxies={})
 
     def client(service: str) -> Any:
-        if service not in made:
-            made[service] = session.client(service, endpoint_url=url, config=config)
-        return made[service]
+        # Clients may be shared by threads; making them may not (boto3's guide, "Multithreading").
+        with lock:
+            if service not in made:
+                made[service] = session.client(service, endpoint_url=url, config=config)
+            return made[service]
 
     return client
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from emulator.errors import AwsError
 from emulator.filesystems import through_s3
 from emulator.jobs import ENDED, FAILED, STOPPED, Job
 from emulator.logs import GROUPS, Shipper
@@ -44,7 +45,7 @@ def run_job(
             namespaces=world.namespaces,
             **more,
         )
-    except LaunchError as error:
+    except (AwsError, LaunchError) as error:
         # SageMaker calls it the client's error when a job's inputs cannot be fetched.
         job.finish(FAILED, f"ClientError: {error}")
         return None

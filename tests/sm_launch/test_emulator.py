@@ -436,6 +436,10 @@ class TestOtherServices:
         network = {"Subnets": ["subnet-12345678"], "SecurityGroupIds": ["sg-12345678"]}
         sagemaker.create_training_job(**request, VpcConfig=network)
         assert until(sagemaker, "TrainingJob", "job")["TrainingJobStatus"] == "Completed"
+        channel["DataSource"]["FileSystemDataSource"]["DirectoryPath"] = "/wrong/code"
+        request = training("lost", account.role, InputDataConfig=[channel], VpcConfig=network)
+        sagemaker.create_training_job(**request)
+        assert "DirectoryPath must begin with" in until(sagemaker, "TrainingJob", "lost")["FailureReason"]
         fsx.delete_file_system(FileSystemId=name)
         while any(each.service == "fsx" for each in account.everything_left()):
             time.sleep(0.02)
