@@ -82,7 +82,7 @@ def follow_run(options: argparse.Namespace) -> int:
 
 def run_local(options: argparse.Namespace) -> None:
     """``local``."""
-    from sm_launch.local_plan import run_plan
+    from sm_launch.local_plan import run_plan, serve_model
 
     plan: Plan = planned(options)
 
@@ -90,5 +90,7 @@ def run_local(options: argparse.Namespace) -> None:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
-    run_plan(plan, options.work_dir / plan.run, show)
-    show(f"all is in {options.work_dir / plan.run}")
+    work_dir = options.work_dir / plan.run
+    store = run_plan(plan, work_dir, show)
+    show(f"all is in {work_dir}")
+    serve_model(plan, store, work_dir, show)

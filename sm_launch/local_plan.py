@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import logging
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sm_launch.code_channel import REQUIREMENTS
 from sm_launch.errors import LaunchError
-from sm_launch.local import FolderStore, JobResult, TuningResult, run_processing, run_training, run_tuning
+from sm_launch.local import (
+    FolderStore,
+    JobResult,
+    TuningResult,
+    run_processing,
+    run_training,
+    run_tuning,
+    start_server,
+)
 from sm_launch.local.results import COMPLETED, LOG, STATUS, Event
 from sm_launch.steps import Plan, Step
 
-logger = logging.getLogger(__name__)
+# PyTorch and MONAI are imported, and a first case is computed.
+START_SECONDS = 300.0
 
 _RUNNERS: dict[str, Callable[..., JobResult | TuningResult]] = {
     "CreateProcessingJob": run_processing,
@@ -59,6 +69,33 @@ def run_plan(plan: Plan, work_dir: Path, show: Callable[[str], None]) -> FolderS
             )
         _tell_result(result, show)
     return store
+
+
+def serve_model(plan: Plan, store: FolderStore, work_dir: Path, show: Callable[[str], None]) -> None:
+    """Serve the plan's model on this machine, as its endpoint would, until the user ends it; nothing without a model.
+
+    It listens on loopback alone.
+
+    Raises:
+        LaunchError: the model is not on this machine, or cannot be served.
+    """
+    model = next((step.request for step in plan.steps if step.operation == "CreateModel"), None)
+    if model is None:
+        return
+    container = model["PrimaryContainer"]
+    archive = work_dir / "model.tar.gz"
+    store.download(container["ModelDataUrl"], archive)
+    root = str(Path(__file__).resolve().parents[1])
+    command = ["env", f"PYTHONPATH={root}", sys.executable, "-m", "sm_launch.container.serve"]
+    environment = {"BIND_HOST": "127.0.0.1", **container.get("Environment", {})}
+    with start_server(command, archive, work_dir / "serving", environment=environment) as server:
+        server.wait_ready(START_SECONDS)
+        sent = "curl --data-binary @CASE.nii.gz -H 'Content-Type: application/x-nifti' -o SEG.nii.gz"
+        show(f"serving; for example: {sent} {server.url}/invocations")
+        show("Ctrl-C ends it")
+        while server.returncode() is None:
+            time.sleep(0.5)
+    raise LaunchError(f"the server ended by itself; its log is {server.log_file}.")
 
 
 def _fill_store(plan: Plan, store: FolderStore, work_dir: Path) -> None:

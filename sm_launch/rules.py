@@ -42,6 +42,7 @@ from sm_launch.rules_storage import (
     arn_region,
     bucket_name,
     bucket_region,
+    hardware_encrypts,
     local_disk_size,
     processing_paths,
     unique_names,
@@ -130,7 +131,15 @@ RULES: tuple[Rule, ...] = tuple(
     )
 )
 ADVICE: tuple[Rule, ...] = tuple(
-    Rule(check) for check in (nccl_is_better, no_efa, realtime_limits, scale_from_zero, transform_payload_default)
+    Rule(check)
+    for check in (
+        nccl_is_better,
+        no_efa,
+        hardware_encrypts,
+        realtime_limits,
+        scale_from_zero,
+        transform_payload_default,
+    )
 )
 
 

@@ -30,6 +30,16 @@ def volume_key(plan: Plan) -> Iterator[str]:
             )
 
 
+def hardware_encrypts(plan: Plan) -> Iterator[str]:
+    """Says where a plan with a KMS key leaves a volume without it, since hardware encrypts the type's own disks."""
+    for fleet in fleets(plan):
+        if plan.kms_key and not fleet.volume_key and not takes_volume_key(fleet.instance_type):
+            yield (
+                f"{fleet.step.name}: the disks of {fleet.instance_type} are encrypted by hardware and take no KMS key; "
+                "uploads and outputs have yours."
+            )
+
+
 def local_disk_size(plan: Plan) -> Iterator[str]:
     """Types with local NVMe disks have that space and no EBS volume (API reference, ResourceConfig.VolumeSizeInGB)."""
     for fleet in fleets(plan):

@@ -178,6 +178,12 @@ CASES = (
 ADVICE_CASES = (
     *TRAINING_ADVICE,
     Case(
+        "hardware-encrypts",
+        lambda: replace(one(TRAIN, machine("ml.g5.2xlarge"))(), kms_key="alias/brats"),
+        "demo-1a2b-train: the disks of ml.g5.2xlarge are encrypted by hardware and take no KMS key; uploads and "
+        "outputs have yours.",
+    ),
+    Case(
         "realtime-limits",
         one(CONFIG, NO_ASYNC),
         "demo-1a2b-config: ProductionVariants[0] is real-time: a request takes 25 MB and 60 s at most, and the "
