@@ -1,0 +1,65 @@
+"""Drives the genuine SageMaker SDK in a process of its own, which has the SDK in front of its path.
+
+    python sdk_program.py JOBS FOUND
+
+JOBS is a JSON list of jobs: changes of the spec, the run, ``train`` or ``preprocess``, and whether telemetry is left as
+the SDK has it. FOUND gets the names of the jobs, and every attempt to leave this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from emulator import guard
+from specs import spec_of
+
+from sm_launch.sdk import to_model_trainer, to_script_processor
+
+
+def started(job: dict[str, Any]) -> str:
+    """Start a job; returns the name that the SDK gave it."""
+    spec = spec_of(**job["changes"])
+    if job["kind"] == "train":
+        trainer = to_model_trainer(spec, job["run"])
+        if job["telemetry"]:
+            trainer.sagemaker_session.sagemaker_config = {}
+        trainer.train(wait=False, logs=False)
+        return trainer._latest_training_job.training_job_name
+    made = to_script_processor(spec, job["run"])
+    made.processor.run(**made.arguments, wait=False, logs=False)
+    return made.processor.latest_job.processing_job_name
+
+
+def main(jobs: Path, found: Path) -> None:
+    """Start all jobs."""
+    attempts: list[str] = []
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "socket.getaddrinfo":
+            host = arguments[0].decode() if isinstance(arguments[0], bytes) else arguments[0]
+            if not guard.is_local(host):
+                attempts.append(str(host))
+        elif event == "socket.connect" and isinstance(arguments[1], tuple) and not guard.is_local(arguments[1][0]):
+            attempts.append(str(arguments[1][0]))
+
+    # Before the guard: what it refuses is seen first.
+    sys.addaudithook(watch)
+    guard.install()
+    told = []
+    for job in json.loads(jobs.read_text(encoding="utf-8")):
+        attempts.clear()
+        name = started(job)
+        # Telemetry goes out from threads of its own.
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread():
+                thread.join(20)
+        told.append({"name": name, "attempts": list(attempts)})
+    found.write_text(json.dumps(told), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
