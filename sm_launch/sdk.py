@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sm_launch.code_channel import ENTRY
-from sm_launch.errors import LaunchError
 from sm_launch.requests_processing import INPUT, PREPROCESS
 from sm_launch.requests_training import CODE_CHANNEL, TRAIN, WHEELS_CHANNEL
 from sm_launch.sdk_parts import code_folder, import_sdk, job_plan, session_of, snake
@@ -84,8 +83,6 @@ def to_model_trainer(
 
     plan = job_plan(spec, run, TRAIN)
     request = plan.steps[-1].request
-    if "MlflowConfig" in request:
-        raise LaunchError("train.mlflow_arn is set, and ModelTrainer has no place for it; leave it out, or use apply.")
     algorithm = request["AlgorithmSpecification"]
     inputs: list[Channel | InputData] = []
     for channel in request["InputDataConfig"]:

@@ -47,6 +47,8 @@ def job_plan(spec: Spec, run: str | None, job: str) -> Plan:
     """
     if spec.file_system and job == TRAIN:
         raise LaunchError("file_system is set, and the SDK makes no FSx for Lustre; leave it out, or use apply.")
+    if job == TRAIN and spec.train and spec.train.mlflow_arn:
+        raise LaunchError("train.mlflow_arn is set, and ModelTrainer has no place for it; leave it out, or use apply.")
     plan = make_plan(spec, run or new_run(spec, datetime.now(timezone.utc)), [job])
     refuse(plan)
     source = spec.data.source if spec.data else ""

@@ -2,8 +2,8 @@
 
     python sdk_program.py JOBS FOUND
 
-JOBS is a JSON list of jobs: changes of the spec, the run, ``train`` or ``preprocess``, and whether telemetry is left as
-the SDK has it. FOUND gets the names of the jobs, and every attempt to leave this machine.
+JOBS is a JSON list of jobs: changes of the spec, the run, and a kind: ``train``, ``preprocess``, or ``plain``, which is
+a ScriptProcessor without us. FOUND gets the names of the jobs, and every attempt to leave this machine.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from emulator import guard
+from programs import IMAGE, INSTANCE
 from specs import spec_of
 
 from sm_launch.sdk import to_model_trainer, to_script_processor
+from sm_launch.spec import Spec
 
 
 def started(job: dict[str, Any]) -> str:
@@ -25,13 +27,28 @@ def started(job: dict[str, Any]) -> str:
     spec = spec_of(**job["changes"])
     if job["kind"] == "train":
         trainer = to_model_trainer(spec, job["run"])
-        if job["telemetry"]:
-            trainer.sagemaker_session.sagemaker_config = {}
         trainer.train(wait=False, logs=False)
         return trainer._latest_training_job.training_job_name
-    made = to_script_processor(spec, job["run"])
-    made.processor.run(**made.arguments, wait=False, logs=False)
-    return made.processor.latest_job.processing_job_name
+    if job["kind"] == "preprocess":
+        made = to_script_processor(spec, job["run"])
+        processor, arguments = made.processor, made.arguments
+    else:
+        processor, arguments = plain(spec), {"code": __file__}
+    processor.run(**arguments, wait=False, logs=False)
+    return processor.latest_job.processing_job_name
+
+
+def plain(spec: Spec) -> Any:
+    """What the SDK gives by itself, with defaults files of nobody."""
+    from sagemaker.core.helper.session_helper import Session
+    from sagemaker.core.processing import ScriptProcessor
+
+    session = Session(default_bucket=spec.bucket.name)
+    session.sagemaker_config = {}
+    return ScriptProcessor(
+        role=spec.role, image_uri=IMAGE, command=["python3"], instance_count=1, instance_type=INSTANCE,
+        sagemaker_session=session,
+    )  # fmt: skip
 
 
 def main(jobs: Path, found: Path) -> None:

@@ -23,12 +23,15 @@ from sm_launch.code_channel import folder_copy
 from sm_launch.errors import LaunchError
 from sm_launch.local.isolation import privileges
 from sm_launch.sdk_parts import import_sdk, job_plan
+from sm_launch.steps import Plan
 from sm_launch.sync import copy_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(__file__).with_name("sdk_program.py")
 SDK = os.environ.get("SM_SDK_PATH", "")
 BUCKET = "brats-bucket"
+PLAIN = "plain"
+MLFLOW = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/one"
 SECURITY = {
     "kms_key": KMS_KEY, "subnets": ["subnet-0123456789abcdef0"], "security_groups": ["sg-0123456789abcdef0"],
     "network_isolation": True, "encrypt_traffic": True,
@@ -40,7 +43,8 @@ FULL = {
     "data": {"source": f"s3://{BUCKET}/nothing"},
     "train": {
         "instance_type": "ml.m5.2xlarge", "instance_count": 2, "processes_per_host": 2, "backend": "gloo", "spot": True,
-        "max_hours": 3, "max_wait_hours": 5, "packages": [], "volume_gb": 77, "input_mode": "FastFile", "environment": {"NCCL_DEBUG": "it's $HOME"},
+        "max_hours": 3, "max_wait_hours": 5, "packages": [], "volume_gb": 77, "input_mode": "FastFile",
+        "environment": {"NCCL_DEBUG": "it's $HOME"},
     },
     "preprocess": {
         "instance_type": "ml.c5.xlarge", "instance_count": 2, "sharded": ["imagesTr"], "max_hours": 2, "packages": [],
@@ -55,20 +59,26 @@ SMALL = {
     "preprocess": {"instance_type": "ml.c5.xlarge", "packages": []},
 }  # fmt: skip
 # What is not the same, and why.
-ALWAYS = {
+TRAINING_DIFFERENCES = {
     "TrainingJobName": "the SDK adds the time",
     "AlgorithmSpecification.ContainerEntrypoint": "the SDK's shell, which then becomes the entry",
     "AlgorithmSpecification.ContainerArguments": "the SDK's shell",
     "AlgorithmSpecification.EnableSageMakerMetricsTimeSeries": "ModelTrainer has no place for it",
+    "HyperParameters": "the SDK sends an empty one",
     "InputDataConfig[code].DataSource.S3DataSource.S3Uri": "the SDK's own upload of the same files",
     "InputDataConfig[sm_drivers]": "the SDK's shell",
-    "ProfilerConfig.DisableProfiler": "ModelTrainer has no place for it",
+    "ProfilerConfig": "ModelTrainer has no place for it",
 }
-PROCESSING = {
+PROCESSING_DIFFERENCES = {
     "ProcessingJobName": "the SDK adds the time",
     "AppSpecification.ContainerEntrypoint": "the SDK's one file, which then becomes the entry",
-    "ProcessingInputs[code]": "the SDK's one file",
+    "ProcessingInputs[code].S3Input.S3Uri": "the SDK's one file",
     "ProcessingInputs[job]": "our code channel",
+}
+# The SDK's own upload of the same folder.
+WHEELS_DIFFERENCES = {
+    "train": "InputDataConfig[wheels].DataSource.S3DataSource.S3Uri",
+    "preprocess": "ProcessingInputs[wheels].S3Input.S3Uri",
 }
 pytestmark = [
     pytest.mark.skipif(not SDK, reason="$SM_SDK_PATH names no folder with the SageMaker SDK; run.py test makes one"),
@@ -82,6 +92,11 @@ class Driven:
 
     account: Account
     jobs: Mapping[str, Mapping[str, Any]]
+
+    def plan(self, run: str) -> Plan:
+        """Ours of the same run."""
+        job = self.jobs[run]
+        return job_plan(spec_of(**job["changes"]), run, job["kind"])
 
     def request(self, run: str, operation: str) -> dict[str, Any]:
         """The request by which the SDK asked for a run's job."""
@@ -119,12 +134,15 @@ def driven(tmp_path_factory: pytest.TempPathFactory, tiny_decathlon: Path) -> It
         s3 = account.session().client("s3")
         s3.create_bucket(Bucket=BUCKET)
         copy_folder(folder_copy(str(tiny_decathlon), f"s3://{BUCKET}/Task01", "data.source"), s3)
+        wheels = folder / "wheels"
+        wheels.mkdir()
+        (wheels / "monai-1.6.1-py3-none-any.whl").write_bytes(b"x")
         jobs = [
-            {"run": f"{name}-{kind}", "kind": kind, "changes": {**changes, "role": account.role}, "telemetry": False}
-            for name, changes in (("small", SMALL), ("full", FULL))
+            {"run": f"{name}-{kind}", "kind": kind, "changes": {**changes, "role": account.role}}
+            for name, changes in (("small", SMALL), ("full", {**FULL, "wheels": str(wheels)}))
             for kind in ("train", "preprocess")
         ]
-        jobs.append({**jobs[2], "run": "loud-train", "telemetry": True})
+        jobs.append({"run": PLAIN, "kind": PLAIN, "changes": {"role": account.role}})
         (folder / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
         path = os.pathsep.join(map(str, (SDK, ROOT, ROOT / "tests", PROGRAM.parent)))
         # moto has no SimulatePrincipalPolicy, by which the SDK judges the role.
@@ -134,7 +152,7 @@ def driven(tmp_path_factory: pytest.TempPathFactory, tiny_decathlon: Path) -> It
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, cwd=folder)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         found = json.loads((folder / "found.json").read_text(encoding="utf-8"))
-        yield Driven(account, {job["run"]: told for job, told in zip(jobs, found, strict=True)})
+        yield Driven(account, {job["run"]: {**job, **told} for job, told in zip(jobs, found, strict=True)})
 
 
 def differing(ours: Any, theirs: Any, path: str = "") -> set[str]:
@@ -165,26 +183,30 @@ def named(items: list[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize(("name", "changes"), [("full", FULL), ("small", SMALL)])
-def test_model_trainer_asks_for_the_same_training(driven: Driven, name: str, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize("name", ["small", "full"])
+def test_model_trainer_asks_for_the_same_training(driven: Driven, name: str) -> None:
     run = f"{name}-train"
-    plan = job_plan(spec_of(**changes, role=driven.account.role), run, "train")
-    theirs = driven.request(run, "CreateTrainingJob")
-    assert differing(request_of(plan, "CreateTrainingJob"), theirs) == set(ALWAYS)
+    ours, theirs = request_of(driven.plan(run), "CreateTrainingJob"), driven.request(run, "CreateTrainingJob")
+    assert theirs["HyperParameters"] == {}
+    assert differing(ours, theirs) - {WHEELS_DIFFERENCES["train"]} == set(TRAINING_DIFFERENCES)
 
 
-@pytest.mark.parametrize(("name", "changes"), [("full", FULL), ("small", SMALL)])
-def test_script_processor_asks_for_the_same_preprocessing(driven: Driven, name: str, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize("name", ["small", "full"])
+def test_script_processor_asks_for_the_same_preprocessing(driven: Driven, name: str) -> None:
     run = f"{name}-preprocess"
-    plan = job_plan(spec_of(**changes, role=driven.account.role), run, "preprocess")
-    theirs = driven.request(run, "CreateProcessingJob")
-    assert differing(request_of(plan, "CreateProcessingJob"), theirs) == set(PROCESSING)
+    ours, theirs = request_of(driven.plan(run), "CreateProcessingJob"), driven.request(run, "CreateProcessingJob")
+    # The SDK writes the API's default out.
+    assert all(one["S3Input"].pop("S3CompressionType") == "None" for one in theirs["ProcessingInputs"])
+    wanted = (
+        {*PROCESSING_DIFFERENCES, WHEELS_DIFFERENCES["preprocess"]} if name == "full" else {*PROCESSING_DIFFERENCES}
+    )
+    assert differing(ours, theirs) == wanted
 
 
 @pytest.mark.parametrize("kind", ["train", "preprocess"])
 def test_the_sdk_uploads_our_code_channel(driven: Driven, kind: str) -> None:
     run, channel = f"small-{kind}", "code" if kind == "train" else "job"
-    plan = job_plan(spec_of(**SMALL, role=driven.account.role), run, kind)
+    plan = driven.plan(run)
     prefix = f"s3://{BUCKET}/{plan.folder}/code-{kind}/"
     wanted = {u.uri.removeprefix(prefix): u.path.read_bytes() if u.path else u.data for u in plan.uploads}
     # In the run's folder, where ``down --files`` looks.
@@ -209,10 +231,10 @@ def test_the_processors_job_makes_the_store(driven: Driven) -> None:
 
 
 def test_telemetry_is_off(driven: Driven) -> None:
-    quiet = {run: job["attempts"] for run, job in driven.jobs.items() if run != "loud-train"}
+    quiet = {run: job["attempts"] for run, job in driven.jobs.items() if run != PLAIN}
     assert quiet == dict.fromkeys(quiet, [])
-    # The same call as the SDK has it: what is not heard above can be heard.
-    assert driven.jobs["loud-train"]["attempts"]
+    # What is not heard above can be heard: the SDK by itself.
+    assert any("sm-pysdk" in host for host in driven.jobs[PLAIN]["attempts"])
 
 
 def test_missing_sdk_is_a_sentence() -> None:
@@ -226,6 +248,7 @@ def test_missing_sdk_is_a_sentence() -> None:
     [
         ({"file_system": {"size_gib": 1200}, "security": SECURITY}, "FSx for Lustre"),
         ({"data": {"source": str(ROOT / "docs")}}, "data.source is the folder"),
+        ({"train": {"instance_type": "ml.g5.2xlarge", "mlflow_arn": MLFLOW}}, "mlflow_arn"),
     ],
 )
 def test_what_the_sdk_does_not_do_is_a_sentence(changes: dict[str, Any], words: str) -> None:
