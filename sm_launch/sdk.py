@@ -8,7 +8,6 @@ Untested on AWS.
 
 from __future__ import annotations
 
-import shutil
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,7 +90,7 @@ def to_model_trainer(
         elif channel["ChannelName"] != CODE_CHANNEL:
             inputs.append(Channel(**snake(channel)))
     checkpoints, tensorboard = request.get("CheckpointConfig"), request.get("TensorBoardOutputConfig")
-    code = code_folder(plan, TRAIN, folder)
+    code, temporary = code_folder(plan, TRAIN, folder)
     trainer = ModelTrainer(
         sagemaker_session=session_of(spec, plan, session),
         role=request["RoleArn"],
@@ -116,8 +115,8 @@ def to_model_trainer(
     ).with_metric_definitions([MetricDefinition(**snake(metric)) for metric in algorithm["MetricDefinitions"]])
     if tensorboard:
         trainer.with_tensorboard_output_config(TensorBoardOutputConfig(**snake(tensorboard)))
-    if folder is None:
-        weakref.finalize(trainer, shutil.rmtree, code.parent, ignore_errors=True)
+    if temporary is not None:
+        weakref.finalize(trainer, temporary.cleanup)
     return trainer
 
 
@@ -144,7 +143,7 @@ def to_script_processor(
     request = plan.steps[-1].request
     outputs, cluster = request["ProcessingOutputConfig"], request["ProcessingResources"]["ClusterConfig"]
     security = spec.security
-    code = code_folder(plan, PREPROCESS, folder)
+    code, temporary = code_folder(plan, PREPROCESS, folder)
     (code.parent / START).write_text(START_TEXT, encoding="utf-8")
     inputs = []
     for given in request["ProcessingInputs"]:
@@ -177,8 +176,8 @@ def to_script_processor(
             subnets=list(security.subnets) or None,
         ),
     )
-    if folder is None:
-        weakref.finalize(processor, shutil.rmtree, code.parent, ignore_errors=True)
+    if temporary is not None:
+        weakref.finalize(processor, temporary.cleanup)
     arguments = {
         "code": str(code.parent / START),
         "inputs": inputs,

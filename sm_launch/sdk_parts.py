@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from sm_launch.aws import open_session
@@ -60,26 +60,33 @@ def job_plan(spec: Spec, run: str | None, job: str) -> Plan:
     return plan
 
 
-def code_folder(plan: Plan, job: str, folder: Path | None) -> Path:
-    """The code channel of a plan's one job as files; the folder ``code`` in ``folder``.
+def code_folder(plan: Plan, job: str, folder: Path | None) -> tuple[Path, TemporaryDirectory | None]:
+    """The code channel of a plan's one job as files.
+
+    Args:
+        plan: of the job alone.
+        job: its name in the run.
+        folder: absent or empty; None makes a temporary one.
+
+    Returns:
+        The folder ``code`` in it, and the temporary folder, which goes when nothing holds it.
 
     Raises:
         LaunchError: ``folder`` is not empty.
     """
-    if folder is None:
-        folder = Path(tempfile.mkdtemp(prefix="sm-launch-"))
-    elif folder.exists() and any(folder.iterdir()):
-        raise LaunchError(f"{folder}: is not empty, and all of it would be uploaded; give an empty folder.")
-    code = folder / CODE_CHANNEL
+    made = TemporaryDirectory(prefix="sm-launch-") if folder is None else None
+    place = Path(made.name) if made else Path(folder)
+    if place.exists() and any(place.iterdir()):
+        raise LaunchError(f"{place}: is not empty, and all of it would be uploaded; give an empty folder.")
     prefix = f"s3://{plan.bucket}/{plan.folder}/code-{job}/"
     for upload in plan.uploads:
-        file = code / upload.uri.removeprefix(prefix)
+        file = place / CODE_CHANNEL / upload.uri.removeprefix(prefix)
         file.parent.mkdir(parents=True, exist_ok=True)
         if upload.path is not None:
             shutil.copyfile(upload.path, file)
         else:
             file.write_bytes(upload.data or b"")
-    return code
+    return place / CODE_CHANNEL, made
 
 
 def session_of(spec: Spec, plan: Plan, session: Session | None) -> Session:
@@ -88,13 +95,12 @@ def session_of(spec: Spec, plan: Plan, session: Session | None) -> Session:
     Raises:
         LaunchError: the session is of another region than the spec.
     """
-    from sagemaker.core.helper.session_helper import Session
-
     if session is None:
-        config = _without_telemetry({})
+        from sagemaker.core.helper.session_helper import Session
+
         return Session(
             open_session(spec.region), default_bucket=plan.bucket, default_bucket_prefix=plan.folder,
-            sagemaker_config=config,
+            sagemaker_config=_without_telemetry({}),
         )  # fmt: skip
     if session.boto_region_name != spec.region:
         raise LaunchError(

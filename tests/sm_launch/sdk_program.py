@@ -2,14 +2,17 @@
 
     python sdk_program.py JOBS FOUND
 
-JOBS is a JSON list of jobs: changes of the spec, the run, and a kind: ``train``, ``preprocess``, or ``plain``, which is
-a ScriptProcessor without us. FOUND gets the names of the jobs, and every attempt to leave this machine.
+JOBS is a JSON list of jobs: changes of the spec, the run, a kind, and a prefix in the bucket for the uploads of a
+session of the caller's own, or "". Kinds are ``train``, ``preprocess``, and ``plain``, a ScriptProcessor without us.
+FOUND gets the names of the jobs, every attempt to leave this machine, and the temporary folders that are left.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -24,13 +27,16 @@ from sm_launch.spec import Spec
 
 def started(job: dict[str, Any]) -> str:
     """Start a job; returns the name that the SDK gave it."""
+    from sagemaker.core.helper.session_helper import Session
+
     spec = spec_of(**job["changes"])
+    session = Session(default_bucket=spec.bucket.name, default_bucket_prefix=job["prefix"]) if job["prefix"] else None
     if job["kind"] == "train":
-        trainer = to_model_trainer(spec, job["run"])
+        trainer = to_model_trainer(spec, job["run"], session)
         trainer.train(wait=False, logs=False)
         return trainer._latest_training_job.training_job_name
     if job["kind"] == "preprocess":
-        made = to_script_processor(spec, job["run"])
+        made = to_script_processor(spec, job["run"], session)
         processor, arguments = made.processor, made.arguments
     else:
         processor, arguments = plain(spec), {"code": __file__}
@@ -70,11 +76,14 @@ def main(jobs: Path, found: Path) -> None:
     for job in json.loads(jobs.read_text(encoding="utf-8")):
         attempts.clear()
         name = started(job)
+        # The SDK's objects hold each other.
+        gc.collect()
         # Telemetry goes out from threads of its own.
         for thread in threading.enumerate():
             if thread is not threading.current_thread():
                 thread.join(20)
-        told.append({"name": name, "attempts": list(attempts)})
+        left = [path.name for path in Path(tempfile.gettempdir()).glob("sm-launch-*")]
+        told.append({"name": name, "attempts": list(attempts), "left": left})
     found.write_text(json.dumps(told), encoding="utf-8")
 
 

@@ -31,6 +31,8 @@ PROGRAM = Path(__file__).with_name("sdk_program.py")
 SDK = os.environ.get("SM_SDK_PATH", "")
 BUCKET = "brats-bucket"
 PLAIN = "plain"
+# Where the session of a caller puts things.
+OWN = "mine"
 MLFLOW = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/one"
 SECURITY = {
     "kms_key": KMS_KEY, "subnets": ["subnet-0123456789abcdef0"], "security_groups": ["sg-0123456789abcdef0"],
@@ -138,16 +140,17 @@ def driven(tmp_path_factory: pytest.TempPathFactory, tiny_decathlon: Path) -> It
         wheels.mkdir()
         (wheels / "monai-1.6.1-py3-none-any.whl").write_bytes(b"x")
         jobs = [
-            {"run": f"{name}-{kind}", "kind": kind, "changes": {**changes, "role": account.role}}
-            for name, changes in (("small", SMALL), ("full", {**FULL, "wheels": str(wheels)}))
+            {"run": f"{name}-{kind}", "kind": kind, "prefix": prefix, "changes": {**changes, "role": account.role}}
+            for name, prefix, changes in (("small", "", SMALL), ("full", OWN, {**FULL, "wheels": str(wheels)}))
             for kind in ("train", "preprocess")
         ]
-        jobs.append({"run": PLAIN, "kind": PLAIN, "changes": {"role": account.role}})
+        jobs.append({"run": PLAIN, "kind": PLAIN, "prefix": "", "changes": {"role": account.role}})
         (folder / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
         path = os.pathsep.join(map(str, (SDK, ROOT, ROOT / "tests", PROGRAM.parent)))
+        (folder / "temporary").mkdir()
         # moto has no SimulatePrincipalPolicy, by which the SDK judges the role.
         own = {"PYTHONPATH": path, "SAGEMAKER_VALIDATE_ROLE": "false", "AWS_MAX_ATTEMPTS": "1"}
-        env = {**os.environ, **account.env, **own}
+        env = {**os.environ, **account.env, **own, "TMPDIR": str(folder / "temporary")}
         command = [sys.executable, str(PROGRAM), str(folder / "jobs.json"), str(folder / "found.json")]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, cwd=folder)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -228,6 +231,17 @@ def test_the_processors_job_makes_the_store(driven: Driven) -> None:
     assert driven.ended("small-preprocess", "Processing") == "Completed"
     store = driven.objects("sm-launch/runs/small-preprocess/store/")
     assert sum(key.endswith(".npy") for key in store) >= 8
+
+
+def test_a_callers_session_keeps_its_bucket(driven: Driven) -> None:
+    channels = driven.request("full-train", "CreateTrainingJob")["InputDataConfig"]
+    uris = {one["ChannelName"]: one["DataSource"]["S3DataSource"]["S3Uri"] for one in channels}
+    assert uris["code"].startswith(f"s3://{BUCKET}/{OWN}/") and uris["wheels"].startswith(f"s3://{BUCKET}/{OWN}/")
+    assert uris["train"] == f"s3://{BUCKET}/nothing"
+
+
+def test_temporary_folders_go_with_the_sdks_objects(driven: Driven) -> None:
+    assert [job["left"] for job in driven.jobs.values()] == [[]] * len(driven.jobs)
 
 
 def test_telemetry_is_off(driven: Driven) -> None:
