@@ -81,6 +81,7 @@ def to_model_trainer(
     from sagemaker.train import ModelTrainer
 
     plan = job_plan(spec, run, TRAIN)
+    session = session_of(spec, plan, session)
     request = plan.steps[-1].request
     algorithm = request["AlgorithmSpecification"]
     inputs: list[Channel | InputData] = []
@@ -92,7 +93,7 @@ def to_model_trainer(
     checkpoints, tensorboard = request.get("CheckpointConfig"), request.get("TensorBoardOutputConfig")
     code, temporary = code_folder(plan, TRAIN, folder)
     trainer = ModelTrainer(
-        sagemaker_session=session_of(spec, plan, session),
+        sagemaker_session=session,
         role=request["RoleArn"],
         base_job_name=request["TrainingJobName"],
         source_code=SourceCode(source_dir=str(code), command=COMMAND, ignore_patterns=[]),
@@ -140,6 +141,7 @@ def to_script_processor(
     from sagemaker.core.shapes import ProcessingInput, ProcessingOutput
 
     plan = job_plan(spec, run, PREPROCESS)
+    session = session_of(spec, plan, session)
     request = plan.steps[-1].request
     outputs, cluster = request["ProcessingOutputConfig"], request["ProcessingResources"]["ClusterConfig"]
     security = spec.security
@@ -166,7 +168,7 @@ def to_script_processor(
         output_kms_key=outputs.get("KmsKeyId"),
         max_runtime_in_seconds=request["StoppingCondition"]["MaxRuntimeInSeconds"],
         base_job_name=request["ProcessingJobName"],
-        sagemaker_session=session_of(spec, plan, session),
+        sagemaker_session=session,
         env=dict(request["Environment"]) if "Environment" in request else None,
         tags=request["Tags"],
         network_config=NetworkConfig(

@@ -240,6 +240,15 @@ def test_a_callers_session_keeps_its_bucket(driven: Driven) -> None:
     assert uris["train"] == f"s3://{BUCKET}/nothing"
 
 
+def test_what_the_sdk_uploads_is_encrypted_by_the_specs_key(driven: Driven) -> None:
+    s3 = driven.account.session().client("s3")
+    heads = {key: s3.head_object(Bucket=BUCKET, Key=key) for key in driven.objects(f"{OWN}/")}
+    assert {part for key in heads for part in ("code", "job", "sm_drivers", "wheels") if f"/input/{part}/" in key} == {
+        "code", "job", "sm_drivers", "wheels",
+    }  # fmt: skip
+    assert {head.get("SSEKMSKeyId") for head in heads.values()} == {KMS_KEY}
+
+
 def test_temporary_folders_go_with_the_sdks_objects(driven: Driven) -> None:
     assert [job["left"] for job in driven.jobs.values()] == [[]] * len(driven.jobs)
 
