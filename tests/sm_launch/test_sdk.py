@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 from emulator import Account, aws
 from served import TINY
-from specs import KMS_KEY, request_of, spec_of
+from specs import BUNDLE, KMS_KEY, request_of, spec_of
 
 from sm_launch.code_channel import folder_copy
 from sm_launch.errors import LaunchError
@@ -82,10 +83,6 @@ WHEELS_DIFFERENCES = {
     "train": "InputDataConfig[wheels].DataSource.S3DataSource.S3Uri",
     "preprocess": "ProcessingInputs[wheels].S3Input.S3Uri",
 }
-pytestmark = [
-    pytest.mark.skipif(not SDK, reason="$SM_SDK_PATH names no folder with the SageMaker SDK; run.py test makes one"),
-    pytest.mark.skipif(privileges() is None, reason="a container on this machine needs Linux namespaces"),
-]
 
 
 @dataclass(frozen=True)
@@ -131,6 +128,10 @@ class Driven:
 @pytest.fixture(scope="module")
 def driven(tmp_path_factory: pytest.TempPathFactory, tiny_decathlon: Path) -> Iterator[Driven]:
     """All jobs, started by one process that has the SDK."""
+    if not SDK:
+        pytest.skip("$SM_SDK_PATH names no folder with the SageMaker SDK; run.py test makes one")
+    if privileges() is None:
+        pytest.skip("a container on this machine needs Linux namespaces")
     folder = tmp_path_factory.mktemp("sdk")
     with aws(folder=folder / "aws") as account:
         s3 = account.session().client("s3")
@@ -139,9 +140,15 @@ def driven(tmp_path_factory: pytest.TempPathFactory, tiny_decathlon: Path) -> It
         wheels = folder / "wheels"
         wheels.mkdir()
         (wheels / "monai-1.6.1-py3-none-any.whl").write_bytes(b"x")
+        # Jobs that do not run need what a plan reads, and no more to upload.
+        bundle = folder / "bundle"
+        for name in ("configs/metadata.json", "configs/train.json", "configs/multi_gpu_train.json", "LICENSE"):
+            (bundle / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(BUNDLE / name, bundle / name)
+        full = {**FULL, "bundle": str(bundle), "wheels": str(wheels)}
         jobs = [
             {"run": f"{name}-{kind}", "kind": kind, "prefix": prefix, "changes": {**changes, "role": account.role}}
-            for name, prefix, changes in (("small", "", SMALL), ("full", OWN, {**FULL, "wheels": str(wheels)}))
+            for name, prefix, changes in (("small", "", SMALL), ("full", OWN, full))
             for kind in ("train", "preprocess")
         ]
         jobs.append({"run": PLAIN, "kind": PLAIN, "prefix": "", "changes": {"role": account.role}})
