@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent
 BUNDLE = ROOT / "bundle"
 VENV = ROOT / ".venv"
 MONAI_152 = ROOT / ".venv-monai152"
+SAGEMAKER_SDK = ROOT / ".venv-sdk"
 STAMP = "installed.json"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 12)
@@ -183,20 +184,22 @@ def show_results(began: float) -> None:
 
 
 def test(pip_options: Sequence[str], pytest_arguments: Sequence[str]) -> None:
-    """Check style, then run the test suite; MONAI 1.5.2 stands by for the tests of that version.
+    """Check style, then run the test suite; MONAI 1.5.2 and the SageMaker SDK stand by for the tests of them.
 
     MONAI 1.5.2 is laid over .venv: a folder that shadows the newer MONAI when it stands first in PYTHONPATH, where an
     environment of its own would hold PyTorch twice. ``pip check`` finds a locked package that 1.5.2 cannot live with.
+    So is the SDK, whose metadata the lock does not satisfy: requirements/sdk.txt.
     """
     python = environment()
     install(python, ["bundle.txt", "test.txt"], VENV, pip_options)
     install(python, ["monai152.txt"], MONAI_152, ["--no-deps", "--upgrade", "--target", MONAI_152])
+    install(python, ["sdk.txt"], SAGEMAKER_SDK, ["--no-deps", "--upgrade", "--target", SAGEMAKER_SDK])
     run([python, "-m", "pip", "check"], "match MONAI 1.5.2 with the lock", variables={"PYTHONPATH": str(MONAI_152)})
     run([python, "-m", "ruff", "check"], "pass ruff check")
     run([python, "-m", "ruff", "format", "--check"], "pass ruff format --check (ruff format mends it)")
     # A process a core, up to four, and a thread each: most tests start processes of their own.
     shared = ["--numprocesses", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile", "--no-loadscope-reorder"]
-    variables = {"MONAI_152_PATH": str(MONAI_152), "OMP_NUM_THREADS": "1"}
+    variables = {"MONAI_152_PATH": str(MONAI_152), "SM_SDK_PATH": str(SAGEMAKER_SDK), "OMP_NUM_THREADS": "1"}
     run([python, "-m", "pytest", *shared, *pytest_arguments], "pass the tests", variables=variables)
 
 

@@ -129,6 +129,17 @@ def test_second_monai_is_the_oldest_that_the_project_takes() -> None:
     assert (one.name, exact_version(one)) == ("monai", Version(floor))
 
 
+def test_second_sdk_stands_beside_the_lock() -> None:
+    """The SDK's folder shadows no locked package, and nobody's environment asks for its gigabyte."""
+    overlay = locked("sdk.txt")
+    assert {"sagemaker-core", "sagemaker-train"} <= set(overlay)
+    for one in overlay.values():
+        exact_version(one)
+    assert not set(overlay) & set(locked("bundle.txt", "test.txt"))
+    extras = [name for extra in project()["optional-dependencies"].values() for name in requirements(extra)]
+    assert not {"sagemaker", *overlay} & set(extras)
+
+
 def test_conda_environment_repeats_the_project() -> None:
     description = project()
     wanted = list(description["dependencies"])
