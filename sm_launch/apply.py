@@ -55,7 +55,6 @@ def apply(
     for step in plan.steps:
         if step not in before:
             _do(plan, step, session, manifest, filled, watch, poll_seconds)
-    _leave_copy(manifest, session)
 
 
 def _make_bucket(plan: Plan, steps: Sequence[Step], session: Any) -> None:
@@ -96,6 +95,7 @@ def _do(
         entry.facts |= _ids(answer)
         entry.state = MADE
         manifest.save()
+        _leave_copy(plan, manifest, session)
         logger.info("asked for the %s %s", step.kind, step.name)
     if step.wait and entry:
         if watch:
@@ -180,8 +180,9 @@ def fill(request: Any, filled: Mapping[str, str]) -> Any:
     return request
 
 
-def _leave_copy(manifest: Manifest, session: Any) -> None:
+def _leave_copy(plan: Plan, manifest: Manifest, session: Any) -> None:
     """A copy of the manifest beside the run's files, for the day when this machine is gone."""
     store = aws.client(session, "s3")
     place = {"Bucket": manifest.bucket, "Key": f"{manifest.folder}/manifest.json"}
-    aws.ask("leave the manifest in S3", lambda: store.put_object(**place, Body=manifest.text().encode()))
+    key = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": plan.kms_key} if plan.kms_key else {}
+    aws.ask("leave the manifest in S3", lambda: store.put_object(**place, **key, Body=manifest.text().encode()))

@@ -17,6 +17,8 @@ POLL_SECONDS = 10.0
 # Longest wait for one thing to go: a file system takes minutes.
 PATIENCE_SECONDS = 1800.0
 _RUNNING = ("InProgress", "Stopping")
+# States of a warm pool whose machines are billed (API reference, WarmPoolStatus).
+_KEPT = ("Available", "InUse")
 
 
 def down(
@@ -58,6 +60,8 @@ def left(manifest: Manifest, session: Any) -> list[str]:
         if kind is None:
             continue
         state = _look(entry, session)
+        if state and entry.facts.get("keep_alive_s") and _pool(entry, session) in _KEPT:
+            found.append(f"warm pool of {entry.name}, which costs its instances until it ends by itself")
         if state and (kind.delete or state in _RUNNING):
             cost = f", which costs {kind.costs}" if kind.costs else ""
             found.append(f"{entry.kind} {entry.name} ({state}){cost}")
@@ -102,7 +106,8 @@ def _remove(entry: Entry, session: Any, poll_seconds: float, patience_seconds: f
         LaunchError: AWS refuses, or it does not go in time.
     """
     kind = resources.KINDS[entry.kind]
-    name, state = resources.name_of(entry), _look(entry, session)
+    state = _look(entry, session)
+    name = resources.name_of(entry)
     if name is None or state is None:
         return
     service = aws.client(session, kind.service)
@@ -115,8 +120,6 @@ def _remove(entry: Entry, session: Any, poll_seconds: float, patience_seconds: f
             time.sleep(poll_seconds)
             state = _look(entry, session)
         aws.ask(f"delete the {entry.kind} {entry.name}", lambda: resources.delete(service, kind, name))
-    if entry.kind == resources.TRAINING and entry.facts.get("keep_alive_s"):
-        _release(entry, service)
     while (state := _look(entry, session)) and (kind.delete or state in _RUNNING):
         if time.monotonic() > deadline:
             raise LaunchError(
@@ -124,6 +127,8 @@ def _remove(entry: Entry, session: Any, poll_seconds: float, patience_seconds: f
                 "again later."
             )
         time.sleep(poll_seconds)
+    if entry.facts.get("keep_alive_s"):
+        _release(entry, service)
     logger.info("%s the %s %s", "deleted" if kind.delete else "ended", entry.kind, entry.name)
 
 
@@ -131,8 +136,13 @@ def _release(entry: Entry, service: Any) -> None:
     """Give the kept machines of a warm pool back: without a time to live they end at once (UpdateTrainingJob)."""
     update = {"TrainingJobName": entry.name, "ResourceConfig": {"KeepAlivePeriodInSeconds": 0}}
     found = aws.ask("look at the warm pool", lambda: service.describe_training_job(TrainingJobName=entry.name))
-    if found.get("WarmPoolStatus", {}).get("Status") == "Available":
+    if found.get("WarmPoolStatus", {}).get("Status") in _KEPT:
         aws.ask(f"release the warm pool of {entry.name}", lambda: service.update_training_job(**update))
+
+
+def _pool(entry: Entry, session: Any) -> str:
+    """State of a training job's warm pool; empty without one."""
+    return ((resources.find(entry, session) or {}).get("WarmPoolStatus") or {}).get("Status", "")
 
 
 def _look(entry: Entry, session: Any) -> str | None:

@@ -36,6 +36,7 @@ def fleet_of(step: Step) -> dict[str, Any]:
             "storage_gib": request["StorageCapacity"],
             "deployment": request["LustreConfiguration"]["DeploymentType"],
             "throughput": request["LustreConfiguration"].get("PerUnitStorageThroughput"),
+            "run": request["ClientRequestToken"],
         }
     return {}
 

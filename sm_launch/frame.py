@@ -76,9 +76,17 @@ def seconds(hours: float) -> int:
     return round(hours * 3600)
 
 
+def prefix(uri: str) -> str:
+    """An S3 place as a folder: a prefix is plain text, so without its slash Task01 would bring Task01_2mm too.
+
+    A last part with a dot is taken for an object, as dataset.json.
+    """
+    return uri if uri.endswith("/") or "." in uri.rsplit("/", 1)[-1] else uri + "/"
+
+
 def s3_input(uri: str, distribution: str = "FullyReplicated") -> Mapping[str, Any]:
     """DataSource of a channel."""
-    return {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": distribution}}
+    return {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": prefix(uri), "S3DataDistributionType": distribution}}
 
 
 def training_image(region: str, instance_type: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from sm_launch.bundle import requirements
 from sm_launch.code_channel import ENTRY
 from sm_launch.errors import LaunchError
-from sm_launch.frame import Frame, seconds, training_image
+from sm_launch.frame import Frame, prefix, seconds, training_image
 from sm_launch.spec import Preprocess
 
 PREPROCESS = "preprocess"
@@ -114,7 +114,7 @@ def _input(name: str, uri: str, distribution: str = "FullyReplicated") -> dict[s
     return {
         "InputName": name,
         "S3Input": {
-            "S3Uri": uri,
+            "S3Uri": prefix(uri),
             "LocalPath": f"{INPUT}/{name}",
             "S3DataType": "S3Prefix",
             "S3InputMode": "File",

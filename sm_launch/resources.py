@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sm_launch import aws
+from sm_launch.frame import RUN_TAG
 from sm_launch.manifest import Entry
 
 TRAINING, PROCESSING, TUNING, TRANSFORM = "training-job", "processing-job", "tuning-job", "transform-job"
@@ -116,10 +117,25 @@ def find(entry: Entry, session: Any) -> Mapping[str, Any] | None:
         LaunchError: AWS refuses, or cannot be reached.
     """
     kind, name = KINDS[entry.kind], name_of(entry)
+    client = aws.client(session, kind.service)
+    if name is None and entry.kind == FILE_SYSTEM:
+        # AWS names it, and its answer never came: the most expensive thing to lose is found by its tag.
+        found = aws.ask(f"look for the {entry.kind} {entry.name}", lambda: _tagged_file_system(client, entry))
+        if found:
+            entry.facts["id"] = found["FileSystemId"]
+        return found
     if name is None:
         return None
-    client = aws.client(session, kind.service)
     return aws.ask(f"look at the {entry.kind} {entry.name}", lambda: describe(client, kind, name))
+
+
+def _tagged_file_system(client: Any, entry: Entry) -> Mapping[str, Any] | None:
+    """The file system of the run that an entry belongs to, by the run's tag."""
+    for page in client.get_paginator("describe_file_systems").paginate():
+        for found in page["FileSystems"]:
+            if {"Key": RUN_TAG, "Value": entry.facts["run"]} in found.get("Tags", ()):
+                return found
+    return None
 
 
 def describe(client: Any, kind: Kind, name: str) -> Mapping[str, Any] | None:

@@ -161,7 +161,7 @@ def test_quota_is_looked_at_before_anything_is_made(user: User) -> None:
     ("change", "sentence"),
     [
         ({"bucket": {"name": "nobodys-bucket"}}, "bucket nobodys-bucket: does not exist; set bucket.create to true"),
-        ({"data": {"source": f"s3://{BUCKET}/none"}}, f"s3://{BUCKET}/none: holds no object; set data.source"),
+        ({"data": {"source": f"s3://{BUCKET}/none"}}, f"s3://{BUCKET}/none/: holds no object; set data.source"),
         ({"role": "arn:aws:iam::123456789012:role/nobody"}, "role nobody: does not exist; make it from the policies"),
         ({"role": "arn:aws:iam::999999999999:role/other"}, "role is of account 999999999999, and your credentials are"),
         ({"region": "eu-west-1"}, "us-east-1"),

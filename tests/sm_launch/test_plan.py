@@ -80,7 +80,7 @@ def test_one_gpu() -> None:
     assert request["AlgorithmSpecification"]["ContainerEntrypoint"] == ["python3", "/opt/ml/input/data/code/entry.py"]
     assert "cu" in request["AlgorithmSpecification"]["TrainingImage"]
     channels = {channel["ChannelName"]: channel for channel in request["InputDataConfig"]}
-    assert channels["train"]["DataSource"]["S3DataSource"]["S3Uri"] == "s3://brats-bucket/Task01"
+    assert channels["train"]["DataSource"]["S3DataSource"]["S3Uri"] == "s3://brats-bucket/Task01/"
     job = job_of(plan, "code-train")
     assert (job["launch"], job["configs"]) == ("none", ["configs/train.json"])
     assert job["overrides"] == {"dataset_dir": "{channel:train}", "output_dir": "{tensorboard}"}
@@ -206,7 +206,7 @@ def test_training_reads_what_preprocessing_wrote() -> None:
     plan = plan_of(preprocess={"instance_type": "ml.c5.xlarge"}, train=train)
     written = request_of(plan, "CreateProcessingJob")["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"]
     channels = request_of(plan, "CreateTrainingJob")["InputDataConfig"]
-    assert channels[2]["DataSource"]["S3DataSource"]["S3Uri"] == written
+    assert channels[2]["DataSource"]["S3DataSource"]["S3Uri"] == f"{written}/"
     assert job_of(plan, "code-train")["overrides"]["store_dir"] == "{channel:store}"
     assert [step.wait for step in plan.steps] == [True, False]
 
@@ -321,3 +321,15 @@ def test_jobs_may_be_chosen() -> None:
         make_plan(spec, RUN, ("deploy",))
     with pytest.raises(LaunchError, match="'serve' is no job; choose among preprocess, train, tune, image, deploy."):
         make_plan(spec, RUN, ("serve",))
+
+
+def test_a_data_set_does_not_bring_its_neighbours() -> None:
+    # S3 matches prefixes as plain text: Task01 would be Task01_2mm as well.
+    plan = plan_of(
+        preprocess={"instance_type": "ml.c5.xlarge", "sharded": ["imagesTr"], "replicated": ["dataset.json"]}
+    )
+    inputs = request_of(plan, "CreateProcessingJob")["ProcessingInputs"]
+    uris = {one["InputName"]: one["S3Input"]["S3Uri"] for one in inputs}
+    assert uris["data-imagesTr"] == "s3://brats-bucket/Task01/imagesTr/"
+    assert uris["data-dataset-json"] == "s3://brats-bucket/Task01/dataset.json"
+    assert all(uri.endswith("/") for name, uri in uris.items() if name != "data-dataset-json")
