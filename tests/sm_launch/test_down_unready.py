@@ -6,7 +6,7 @@ from emulator import Account
 from programs import BUCKET, IMAGE, INSTANCE
 
 from sm_launch.down import down, left
-from sm_launch.manifest import MADE, Entry, Manifest
+from sm_launch.manifest import ASKED, MADE, Entry, Manifest
 
 
 def manifest_of(*entries: Entry) -> Manifest:
@@ -45,3 +45,17 @@ def test_patience_ends(account: Account) -> None:
     entry = Entry("file-system", "fs", MADE, {"id": made["FileSystemId"]})
     (problem,) = down(manifest_of(entry), account.session(), poll_seconds=0.05, patience_seconds=0.2)
     assert "is in CREATING state and cannot be deleted" in problem
+
+
+def test_a_file_system_of_which_no_answer_came(account: Account) -> None:
+    request = {
+        "FileSystemType": "LUSTRE", "StorageCapacity": 1200, "SubnetIds": ["subnet-12345678"],
+        "LustreConfiguration": {"DeploymentType": "SCRATCH_2"},
+    }  # fmt: skip
+    fsx = account.session().client("fsx")
+    fsx.create_file_system(**request, Tags=[{"Key": "sm-launch:run", "Value": "other-1"}])
+    fsx.create_file_system(**request, Tags=[{"Key": "sm-launch:run", "Value": "demo-1"}])
+    manifest = manifest_of(Entry("file-system", "demo-1-fsx", ASKED, {"run": "demo-1"}))
+    assert down(manifest, account.session(), poll_seconds=0.1) == []
+    (theirs,) = fsx.describe_file_systems()["FileSystems"]
+    assert theirs["Tags"] == [{"Key": "sm-launch:run", "Value": "other-1"}]
