@@ -209,3 +209,36 @@ def test_a_manifest_that_is_broken(user: User) -> None:
     (user.folder / "home" / "x-1.json").write_text('{"format": 9}')
     code, _, err = user.types("down", "x-1", "--yes")
     assert code == 1 and "x-1.json: is no run manifest (format 9, wanted 1)" in err
+
+
+def test_lustre_is_made_named_to_the_job_and_deleted(user: User) -> None:
+    ec2 = user.account.session().client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
+    group = ec2.create_security_group(GroupName="lustre", Description="x", VpcId=vpc)["GroupId"]
+    user.spec["security"] = {"subnets": [subnet], "security_groups": [group]}
+    user.spec["file_system"] = {"kind": "PERSISTENT_2"}
+    user.account.faults.fail_job(f"{RUN}.*", "AlgorithmError: told to fail")
+    user.applies()
+    (system,) = user.account.session().client("fsx").describe_file_systems()["FileSystems"]
+    job = user.account.session().client("sagemaker").describe_training_job(TrainingJobName=f"{RUN}-train")
+    assert job["InputDataConfig"][1]["DataSource"]["FileSystemDataSource"] == {
+        "FileSystemId": system["FileSystemId"],
+        "FileSystemType": "FSxLustre",
+        "DirectoryPath": f"/{system['LustreConfiguration']['MountName']}/data",
+        "FileSystemAccessMode": "ro",
+    }
+    assert user.entries() == {"file-system": "made", "data-repository": "made", "training-job": "made"}
+    code, out, _ = user.types("down", RUN, "--yes", "--poll", "0.1")
+    assert (code, "nothing is left that runs" in out) == (0, True), out
+    assert not [one for one in user.account.everything_left() if one.service == "fsx"]
+
+
+def test_an_image_is_built_and_deleted(user: User) -> None:
+    user.spec |= {"train": None, "data": None, "image": {"role": user.account.role}}
+    code, out, err = user.applies("--no-quotas")
+    assert code == 0, out + err
+    assert user.entries() == {"repository": "made", "build-project": "made", "build": "made"}
+    code, out, _ = user.types("down", RUN, "--yes", "--poll", "0.1")
+    assert (code, "nothing is left that runs" in out) == (0, True), out
+    assert not [one for one in user.account.everything_left() if one.service in ("ecr", "codebuild")]
