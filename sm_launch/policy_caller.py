@@ -9,6 +9,7 @@ from sm_launch.images import partition
 from sm_launch.policy_parts import (
     Statement,
     brought_uris,
+    buckets,
     condition_keys,
     key_statements,
     keys_of,
@@ -138,6 +139,9 @@ def _bucket(plan: Plan, name: str) -> Iterator[Statement]:
         calls += " PutBucketOwnershipControls"
     checks = "GetBucketPublicAccessBlock GetEncryptionConfiguration GetBucketPolicyStatus"
     yield statement([f"s3:{one}" for one in f"{calls} {checks} ListBucketMultipartUploads".split()], [bucket])
+    others = [f"arn:{name}:s3:::{one}" for one in buckets(plan)[1:]] if plan.profile == _PHI else []
+    if others:
+        yield statement([f"s3:{one}" for one in checks.split()], others)
     run = f"s3://{plan.bucket}/{plan.folder}/"
     objects = object_arns(plan, [*brought_uris(plan), run])
     calls = "GetObject PutObject DeleteObject DeleteObjectVersion AbortMultipartUpload ListMultipartUploadParts"
@@ -221,7 +225,7 @@ def _builds(plan: Plan, name: str, home: str) -> Iterator[Statement]:
     made = [step.request["repositoryName"] for step in of(plan, "CreateRepository")]
     stores = [f"arn:{name}:ecr:{home}:repository/{store}" for store in made]
     if stores:
-        calls = "CreateRepository TagResource DescribeRepositories DeleteRepository"
+        calls = "CreateRepository TagResource ListTagsForResource DescribeRepositories DeleteRepository"
         yield statement([f"ecr:{one}" for one in calls.split()], stores)
 
 

@@ -116,6 +116,12 @@ def request_uris(plan: Plan) -> Iterator[str]:
                 yield from (found[0] for found in _S3.finditer(text))
 
 
+def buckets(plan: Plan) -> list[str]:
+    """Every bucket that the plan's jobs and endpoints read or write, the run's own first."""
+    others = {uri.removeprefix("s3://").split("/", 1)[0] for uri in request_uris(plan)}
+    return [plan.bucket, *sorted(others - {plan.bucket})]
+
+
 def output_uris(value: Any) -> Iterator[str]:
     """The folders that a request has jobs and endpoints write to, each with a slash at its end."""
     if isinstance(value, Mapping):

@@ -69,8 +69,8 @@ class Recorder:
         self.asked: set[Asked] = set()
         make = aws.client
 
-        def recording(session: Any, service: str) -> Any:
-            client = make(session, service)
+        def recording(session: Any, service: str, **settings: Any) -> Any:
+            client = make(session, service, **settings)
             client.meta.events.register("provide-client-params.*.*", self._note)
             return client
 
