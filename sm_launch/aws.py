@@ -52,9 +52,11 @@ def client(session: Any, service: str, *, patient: bool = True) -> Any:
     from botocore.config import Config
     from botocore.exceptions import NoRegionError
 
-    once = Config(connect_timeout=ONCE_SECONDS, read_timeout=ONCE_SECONDS, retries={"mode": "standard", "total_max_attempts": 1})
+    config = Config(retries=RETRIES)
+    if not patient:
+        config = Config(retries={"total_max_attempts": 1}, connect_timeout=ONCE_SECONDS, read_timeout=ONCE_SECONDS)
     try:
-        return session.client(service, config=Config(retries=RETRIES) if patient else once)
+        return session.client(service, config=config)
     except NoRegionError as error:
         raise LaunchError("there is no AWS region; set region in the spec or AWS_DEFAULT_REGION.") from error
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from sm_launch import aws
 from sm_launch.phi_calls import protections
 from sm_launch.phi_members import unknown
+from sm_launch.phi_parts import missing
 from sm_launch.phi_scan import findings, findings_in_json, kinds, redact, tracker
 from sm_launch.rules_storage import texts
 from sm_launch.steps import Plan, Upload
-from sm_launch.views import of
+from sm_launch.views import CREATE_PROCESSING, INSTRUCTIONS, instructions, of, trainings
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -27,7 +28,7 @@ PROFILE = "phi"
 
 def check(plan: Plan) -> list[str]:
     """Violations, one sentence each with step, field and remedy; empty where patient data may be used."""
-    return [*unknown(plan), *protections(plan), *_trackers(plan), *_identities(plan)]
+    return [*unknown(plan), *protections(plan), *_trackers(plan), *_identities(plan), *_unmasked(plan)]
 
 
 def makes_bucket(plan: Plan) -> bool:
@@ -95,6 +96,15 @@ def _trackers(plan: Plan) -> Iterator[str]:
                 f"{where} speaks of {name}, which would take figures and pictures of patients out of your account; "
                 f"track by TensorBoard or by MLflow in a file store."
             )
+
+
+def _unmasked(plan: Plan) -> Iterator[str]:
+    """Jobs whose log would reach CloudWatch as the bundle prints it; without a job.json of ours nothing is known."""
+    jobs = [(training.step, training.request) for training in trainings(plan)]
+    for step, request in [*jobs, *((step, step.request) for step in of(plan, CREATE_PROCESSING))]:
+        job = instructions(plan, request)
+        if job and job.get("redact") is not True:
+            yield missing(step, f"redact in its {INSTRUCTIONS}", "set it to true")
 
 
 def _identities(plan: Plan) -> Iterator[str]:

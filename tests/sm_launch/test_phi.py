@@ -363,12 +363,21 @@ def test_tracker_outside_the_account_is_refused(files: tuple) -> None:
         "arn:aws:kms:us-east-1:123456789012:key/19500101-12ab-34cd-56ef-1234567890ab",
         "subnet-0195001011abcdef0",
         "tokens=4096",
+        "train_loss=0.19870315",
         "sagemaker_submit_directory",
         "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch:2.13-cu133-amzn2023-sagemaker",
     ],
 )
 def test_what_a_plan_holds_anyway_is_no_finding(text: str) -> None:
     assert kinds(text) == []
+
+
+def test_job_whose_log_is_not_masked_is_refused() -> None:
+    files = lp.code_uploads(redact=False)
+    assert phi.check(lp.plan(lp.training(), uploads=files)) == [
+        "demo-1a2b-train: redact in its job.json is what protects patient data in CreateTrainingJob, and it is missing "
+        "or off; set it to true."
+    ]
 
 
 def test_log_lines_are_redacted() -> None:
