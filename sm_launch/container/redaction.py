@@ -27,12 +27,20 @@ class Detector:
 SECRET_WORD = (
     r"(?:password|passwd|passphrase|secret|api[_-]?key|private[_-]?key|access[_-]?token|auth[_-]?token|credentials?)"
 )
+_MIXED = r"(?=(?:[a-z0-9+/]{0,32}[A-Z]){8})(?=(?:[A-Z0-9+/]{0,32}[a-z]){8})(?=[A-Za-z+/]{0,39}[0-9])"
 # Every repetition is bounded or begins at the edge of a word, so a line of a megabyte takes no longer than its length.
 DETECTORS = tuple(
     Detector(kind, re.compile(pattern))
     for kind, pattern in (
         # AWS's prefixes of access keys: IAM User Guide, "Unique identifiers".
         ("an AWS access key", r"(?<![A-Z0-9])(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Z0-9])"),
+        # Forty characters of base64 (IAM User Guide, "Access keys"), mixed as random ones are and words, paths, digests
+        # are not: as a word with a few slashes, or as a part of a path.
+        (
+            "an AWS secret key",
+            rf"(?<![A-Za-z0-9+/]){_MIXED}(?!(?:[A-Za-z0-9+]{{0,39}}/){{4}})[A-Za-z0-9+/]{{40}}(?![A-Za-z0-9+/=])"
+            rf"|(?<![A-Za-z0-9+]){_MIXED}[A-Za-z0-9+]{{40}}(?![A-Za-z0-9+=]|/[A-Za-z0-9+/]{{0,40}}=)",
+        ),
         ("a private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
         (
             "a token",
