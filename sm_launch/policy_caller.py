@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from sm_launch.images import partition
+from sm_launch.policy_actions import BUCKET_CALLS, JOBS
 from sm_launch.policy_parts import (
     Statement,
     brought_uris,
@@ -20,7 +21,15 @@ from sm_launch.policy_parts import (
 )
 from sm_launch.steps import Plan, Step
 from sm_launch.table import table
-from sm_launch.views import CREATE_ASSOCIATION, CREATE_FILE_SYSTEM, CREATE_TUNING, fleets, of, trainings
+from sm_launch.views import (
+    CREATE_ASSOCIATION,
+    CREATE_FILE_SYSTEM,
+    CREATE_TRANSFORM,
+    CREATE_TUNING,
+    fleets,
+    of,
+    trainings,
+)
 
 _PHI = "phi"
 _PROJECT = "CreateProject"
@@ -28,30 +37,6 @@ _RUN_TAG = "sm-launch:run"
 _SAGEMAKER = "sagemaker.amazonaws.com"
 _LUSTRE_ROLE = "s3.data-source.lustre.fsx.amazonaws.com"
 _LOG_GROUPS = ("TrainingJobs", "ProcessingJobs", "TransformJobs", "Endpoints")
-# By call: the resource's kind in its ARN, and what else is done with the thing, in the order of its life.
-_JOBS: Mapping[str, tuple[str, str]] = {
-    "CreateTrainingJob": ("training-job", "DescribeTrainingJob StopTrainingJob"),
-    "CreateProcessingJob": ("processing-job", "DescribeProcessingJob StopProcessingJob"),
-    CREATE_TUNING: (
-        "hyper-parameter-tuning-job",
-        "DescribeHyperParameterTuningJob ListTrainingJobsForHyperParameterTuningJob StopHyperParameterTuningJob",
-    ),
-    "CreateModel": ("model", "DescribeModel DeleteModel"),
-    "CreateEndpointConfig": ("endpoint-config", "DescribeEndpointConfig DeleteEndpointConfig"),
-    "CreateEndpoint": ("endpoint", "DescribeEndpoint DeleteEndpoint InvokeEndpoint InvokeEndpointAsync"),
-    "CreateTransformJob": ("transform-job", "DescribeTransformJob StopTransformJob"),
-}
-# A setting is read before it is set, so that one of the bucket's owner is kept.
-_BUCKET_CALLS = {
-    "CreateBucket": "CreateBucket",
-    "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
-    "PutBucketEncryption": "PutEncryptionConfiguration",
-    "PutBucketPolicy": "GetBucketPolicy PutBucketPolicy",
-    "PutBucketVersioning": "GetBucketVersioning PutBucketVersioning",
-    "PutBucketLifecycleConfiguration": "GetLifecycleConfiguration PutLifecycleConfiguration",
-    "PutBucketOwnershipControls": "PutBucketOwnershipControls",
-    "PutBucketTagging": "PutBucketTagging",
-}
 
 
 def caller_statements(plan: Plan, account: str) -> Iterator[Statement]:
@@ -71,10 +56,13 @@ def caller_statements(plan: Plan, account: str) -> Iterator[Statement]:
 
 def _sagemaker(plan: Plan, name: str, home: str) -> Iterator[Statement]:
     for step in plan.steps:
-        if step.service != "sagemaker" or step.operation not in _JOBS:
+        if step.service != "sagemaker" or step.operation not in JOBS:
             continue
-        kind, others = _JOBS[step.operation]
+        kind, others = JOBS[step.operation]
         arns = [f"arn:{name}:sagemaker:{home}:{kind}/{step.name}"]
+        if step.operation == CREATE_TRANSFORM:
+            # ``predict`` names its jobs by the plan's own and a checksum of their cases.
+            arns.append(f"{arns[0]}-*")
         create = list(arns)
         if step.operation == "CreateEndpoint":
             create.append(f"arn:{name}:sagemaker:{home}:endpoint-config/{step.request['EndpointConfigName']}")
@@ -133,7 +121,7 @@ def _vpc(plan: Plan, step: Step) -> dict[str, list[str]]:
 
 def _bucket(plan: Plan, name: str) -> Iterator[Statement]:
     bucket = f"arn:{name}:s3:::{plan.bucket}"
-    calls = " ".join(_BUCKET_CALLS[step.operation] for step in plan.steps if step.operation in _BUCKET_CALLS)
+    calls = " ".join(BUCKET_CALLS[step.operation] for step in plan.steps if step.operation in BUCKET_CALLS)
     if any("ObjectOwnership" in step.request for step in of(plan, "CreateBucket")):
         # Asked for by CreateBucket where it sets the owner of objects (API reference, CreateBucket, "Permissions").
         calls += " PutBucketOwnershipControls"

@@ -19,7 +19,7 @@ from sm_launch.policy_parts import (
     statement,
 )
 from sm_launch.steps import Plan
-from sm_launch.views import CREATE_MODEL, CREATE_PROCESSING, channels, of, trainings
+from sm_launch.views import CREATE_MODEL, CREATE_PROCESSING, CREATE_TRANSFORM, channels, of, trainings
 
 _ECR = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.[a-z0-9.-]+/([^:@]+)")
 # Where SageMaker writes the metrics of machines and of jobs.
@@ -30,6 +30,8 @@ _NAMESPACES = (
     "/aws/sagemaker/TransformJobs",
     "/aws/sagemaker/Endpoints",
 )
+# The folder of the run that batch jobs of ``predict`` write to.
+_ANSWERED = "answered"
 _MLFLOW_SERVER = "mlflow-tracking-server"
 # What a run that logs parameters, metrics, models and inputs calls; nothing that deletes.
 _MLFLOW_CALLS = (
@@ -45,7 +47,10 @@ def role_statements(plan: Plan, account: str) -> Iterator[Statement]:
     objects = object_arns(plan, [*request_uris(plan), *brought_uris(plan)])
     yield statement(["s3:GetObject"], objects)
     # Not the data set, and not the code: a job can spoil its own results only.
-    written = object_arns(plan, [uri for step in plan.steps for uri in output_uris(step.request)], whole_run=False)
+    outputs = [uri for step in plan.steps for uri in output_uris(step.request)]
+    if any(of(plan, CREATE_TRANSFORM)):
+        outputs.append(f"s3://{plan.bucket}/{plan.folder}/{_ANSWERED}/")
+    written = object_arns(plan, outputs, whole_run=False)
     if written:
         # The platform deletes checkpoints that the container deleted.
         yield statement(["s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"], written)

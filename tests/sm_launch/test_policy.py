@@ -187,7 +187,7 @@ def test_role_writes_to_outputs_only() -> None:
     written = [one["Resource"] for one in allowed(role_policy(whole(), lp.ACCOUNT), "s3:PutObject")]
     assert written == [one["Resource"] for one in allowed(role_policy(whole(), lp.ACCOUNT), "s3:DeleteObject")]
     root = f"arn:aws:s3:::{lp.BUCKET}/{lp.RUN}"
-    assert written == [[f"{root}/{name}/*" for name in ("answers", "labels", "output", "store")]]
+    assert written == [[f"{root}/{name}/*" for name in ("answered", "answers", "labels", "output", "store")]]
     kept = lp.put("CheckpointConfig", {"S3Uri": f"{lp.ROOT}/checkpoints"})
     policy = role_policy(lp.plan(lp.changed(lp.training(), kept)), lp.ACCOUNT)
     assert allowed(policy, "s3:DeleteObject")[0]["Resource"] == [f"{root}/checkpoints/*", f"{root}/output/*"]
@@ -218,6 +218,16 @@ def test_caller_may_release_a_warm_pool_and_go_on_with_an_upload() -> None:
     assert update["Resource"] == [f"arn:aws:sagemaker:us-east-1:123456789012:training-job/{lp.RUN}-train"]
     (parts_of,) = allowed(caller_policy(lp.plan(warm), lp.ACCOUNT), "s3:ListMultipartUploadParts")
     assert parts_of["Resource"] == ["arn:aws:s3:::demo-bucket/demo-1a2b/*"]
+
+
+def test_caller_and_role_may_do_the_batch_jobs_of_predict() -> None:
+    plan = lp.plan(lp.model(), lp.transform())
+    for verb in ("Create", "Describe", "Stop"):
+        found = allowed(caller_policy(plan, lp.ACCOUNT), f"sagemaker:{verb}TransformJob")
+        arns = [arn for one in found for arn in one["Resource"]]
+        assert f"arn:aws:sagemaker:us-east-1:123456789012:transform-job/{lp.RUN}-batch-*" in arns
+    (written,) = allowed(role_policy(plan, lp.ACCOUNT), "s3:PutObject")
+    assert f"arn:aws:s3:::{lp.BUCKET}/{lp.RUN}/answered/*" in written["Resource"]
 
 
 def test_folders_that_are_copied_may_be_written_by_the_caller_and_read_by_the_role() -> None:
