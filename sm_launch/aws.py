@@ -72,7 +72,7 @@ def ask(what: str, call: Callable[[], T]) -> T:
             f"could not {what}: there are no AWS credentials; run 'aws configure' or 'aws sso login'."
         ) from error
     except BotoCoreError as error:
-        raise LaunchError(f"could not {what}: {error}; try again, what was made is in the manifest.") from error
+        raise LaunchError(f"could not {what}: {error}; look at your connection and try again.") from error
 
 
 def refusal(what: str, error: Any) -> str:

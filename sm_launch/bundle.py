@@ -45,11 +45,6 @@ class Bundle:
     metadata: Mapping[str, Any]
     files: tuple[BundleFile, ...]
 
-    @property
-    def title(self) -> str:
-        """Name and version."""
-        return f"{self.metadata.get('name', self.root.name)} {self.metadata.get('version', '')}".strip()
-
 
 def read_bundle(folder: str | Path) -> Bundle:
     """Look at a bundle's folder.

@@ -29,8 +29,10 @@ def refuse(plan: Plan) -> None:
     """Stop on a plan that may not be carried out.
 
     Raises:
-        LaunchError: something is wrong; every problem is a line.
+        LaunchError: something is wrong; several problems are a line each.
     """
-    if found := problems(plan):
-        count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
-        raise LaunchError("\n  ".join([f"the plan has {count}; mend the spec:", *found]))
+    found = problems(plan)
+    if len(found) == 1:
+        raise LaunchError(found[0])
+    if found:
+        raise LaunchError("\n  ".join([f"the plan has {len(found)} problems; mend the spec:", *found]))

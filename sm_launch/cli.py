@@ -27,6 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LaunchError as error:
         sys.stderr.write(f"error: {error}\n")
         return EXIT_BAD_INPUT
+    except OSError as error:
+        # A folder of the user's that cannot be written, or a disk that is full.
+        sys.stderr.write(f"error: {error.filename or 'a file'}: {error.strerror or error}; choose another place.\n")
+        return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         sys.stderr.write("stopped by the user; what was made is in the run's manifest, see 'sm_launch ls'\n")
         return EXIT_INTERRUPTED

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,23 @@ def folder_copy(folder: str, uri: str, what: str) -> Copy:
     root = Path(folder)
     if not root.is_dir():
         raise LaunchError(f"{root}: there is no such folder; set {what} to a folder or to s3://BUCKET/PREFIX.")
-    found = sorted(path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
+    found = sorted(_visible_files(root))
     if not found:
         raise LaunchError(f"{root}: holds no file; set {what} to the folder that holds the cases.")
     files = tuple((path.relative_to(root).as_posix(), path.stat().st_size) for path in found)
     return Copy(root, uri.rstrip("/") + "/", files)
+
+
+def _visible_files(root: Path) -> Iterator[Path]:
+    """Files that are not hidden nor in hidden folders; folders that are links are gone into, once."""
+    seen = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        seen.add(os.path.realpath(folder))
+        folders[:] = [
+            name for name in folders
+            if not name.startswith(".") and os.path.realpath(os.path.join(folder, name)) not in seen
+        ]  # fmt: skip
+        yield from (Path(folder) / name for name in files if not name.startswith("."))
 
 
 def _made(uri: str, data: bytes, path: Path | None = None) -> Upload:

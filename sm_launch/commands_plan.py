@@ -8,7 +8,7 @@ import sys
 from datetime import datetime, timezone
 from typing import Any
 
-from sm_launch.errors import LaunchError
+from sm_launch.frame import account_of
 from sm_launch.steps import Plan
 
 
@@ -64,7 +64,7 @@ def policies(plan: Plan) -> dict[str, Any]:
     """The IAM documents of a plan: policies as the parts that IAM takes, and who may take the roles."""
     from sm_launch import policy
 
-    account = account_of(plan)
+    account = account_of(plan.role)
     found = {
         "caller": policy.parts(policy.caller_policy(plan, account)),
         "role": policy.parts(policy.role_policy(plan, account)),
@@ -74,18 +74,6 @@ def policies(plan: Plan) -> dict[str, Any]:
         found["build_role"] = policy.parts(policy.build_policy(plan, account))
         found["build_role_trust"] = policy.trust_policy(plan, account, policy.CODEBUILD)
     return found
-
-
-def account_of(plan: Plan) -> str:
-    """The account that the execution role belongs to.
-
-    Raises:
-        LaunchError: the role is no ARN.
-    """
-    parts = plan.role.split(":")
-    if len(parts) != 6 or not parts[4].isdecimal():
-        raise LaunchError(f"role is '{plan.role}'; write its ARN, arn:aws:iam::ACCOUNT:role/NAME.")
-    return parts[4]
 
 
 def estimate(plan: Plan, options: argparse.Namespace) -> Any:

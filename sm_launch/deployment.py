@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from sm_launch.bundle import requirements
 from sm_launch.errors import LaunchError
-from sm_launch.frame import Frame
-from sm_launch.instances import takes_volume_key
+from sm_launch.frame import Frame, account_of
+from sm_launch.instances import instance, takes_volume_key
 from sm_launch.requests_image import ImageBuild
 from sm_launch.requests_serving import BATCH, Serving, serving_steps
 from sm_launch.requests_training import TRAIN
 from sm_launch.steps import Step
+
+# CUDA 13 needs driver 580, which only this machine image has (API reference, ProductionVariant.InferenceAmiVersion).
+DRIVER_AMIS = {"cu130": "al2023-ami-sagemaker-inference-gpu-4-1"}
 
 
 def model_uri(frame: Frame, trained: bool) -> str:
@@ -34,7 +37,7 @@ def image_build(frame: Frame) -> ImageBuild:
         repository=wanted.repository or f"{frame.run}-serve",
         tag=frame.run,
         region=spec.region,
-        account=spec.role.split(":")[4],
+        account=account_of(spec.role),
         source_uri=frame.uri("image", "source.zip"),
         role=wanted.role,
         torch=wanted.torch,
@@ -44,6 +47,31 @@ def image_build(frame: Frame) -> ImageBuild:
     )
 
 
+def batch_input(frame: Frame) -> str:
+    """Where a batch job finds its cases: every object there is one.
+
+    Raises:
+        LaunchError: the spec does not say, or names a data set that it has not.
+    """
+    wanted, data = frame.spec.deploy.input, frame.data_uri()
+    if wanted and wanted.startswith("s3://"):
+        return wanted
+    if wanted and wanted.startswith("data/") and data:
+        return f"{data}/{wanted.removeprefix('data/')}"
+    raise LaunchError(
+        f"deploy.input is '{wanted}'; write s3://BUCKET/PREFIX of the images, or data/imagesTs-like of the spec's data."
+    )
+
+
+def needed_ami(frame: Frame) -> str | None:
+    """The machine image whose driver runs the container that the run builds; None leaves AWS's default."""
+    machine = frame.spec.deploy.instance_type
+    built = frame.spec.image is not None and frame.spec.deploy.image is None
+    if not (built and machine and instance(machine).gpus):
+        return None
+    return DRIVER_AMIS.get(frame.spec.image.torch)
+
+
 def deployment_steps(frame: Frame, trained: bool) -> list[Step]:
     """Model and endpoint, or model and batch job.
 
@@ -51,13 +79,6 @@ def deployment_steps(frame: Frame, trained: bool) -> list[Step]:
         LaunchError: the values contradict each other, or there is no model.
     """
     spec, wanted = frame.spec, frame.spec.deploy
-    source = wanted.input
-    if wanted.mode == BATCH and not source.startswith("s3://"):
-        source = frame.data_uri() if source == "data" else None
-        if source is None:
-            raise LaunchError(
-                f"deploy.input is '{wanted.input}'; write s3://BUCKET/PREFIX, or data and add data.source."
-            )
     image = wanted.image or (image_build(frame).image if spec.image else None)
     if image is None:
         raise LaunchError("deploy.image is missing; set it to the URI of a serving image, or add image to build one.")
@@ -71,12 +92,15 @@ def deployment_steps(frame: Frame, trained: bool) -> list[Step]:
         mode=wanted.mode,
         instance_type=wanted.instance_type,
         instance_count=wanted.instance_count,
-        input_uri=source if wanted.mode == BATCH else "",
+        input_uri=batch_input(frame) if wanted.mode == BATCH else "",
         output_uri=frame.uri("answers"),
         config=wanted.config,
         memory_mb=wanted.memory_mb,
         min_instances=wanted.min_instances,
         max_instances=wanted.max_instances,
+        target_per_instance=wanted.target_per_instance,
+        max_concurrency=wanted.max_concurrency,
+        inference_ami=wanted.inference_ami or needed_ami(frame),
         output_kms_key=key,
         volume_kms_key=key if with_volume_key else None,
         subnets=spec.security.subnets,

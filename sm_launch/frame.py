@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sm_launch.bundle import Bundle
+from sm_launch.errors import LaunchError
 from sm_launch.spec import Spec
 
 RUN_TAG = "sm-launch:run"
+_FILE_ENDINGS = (".json", ".csv", ".tsv", ".txt", ".yaml", ".nii", ".gz", ".zip", ".tar", ".npy", ".npz", ".pt")
 # Where the platform puts things in a training container (SageMaker AI Developer Guide, "Amazon SageMaker AI Training
 # Storage Folders").
 CHECKPOINTS = "/opt/ml/checkpoints"
@@ -39,6 +42,11 @@ class Frame:
             return None
         source = self.spec.data.source.rstrip("/")
         return source if source.startswith("s3://") else self.shared_uri("data", source.rsplit("/", 1)[-1])
+
+    def wheels_uri(self) -> str | None:
+        """Where the wheels lie in S3, or will; None without them."""
+        wheels = self.spec.wheels
+        return wheels if wheels is None or wheels.startswith("s3://") else self.uri("wheels")
 
     def tags(self) -> list[dict[str, str]]:
         """The spec's tags, and the run's, by which everything is found again."""
@@ -76,12 +84,34 @@ def seconds(hours: float) -> int:
     return round(hours * 3600)
 
 
+def account_of(role: str) -> str:
+    """The account that a role belongs to.
+
+    Raises:
+        LaunchError: it is no role's ARN.
+    """
+    parts = role.split(":")
+    if (
+        len(parts) != 6
+        or parts[0] != "arn"
+        or not re.fullmatch(r"\d{12}", parts[4])
+        or not parts[5].startswith("role/")
+    ):
+        raise LaunchError(f"role is '{role}'; write its ARN, arn:aws:iam::ACCOUNT:role/NAME.")
+    return parts[4]
+
+
 def prefix(uri: str) -> str:
     """An S3 place as a folder: a prefix is plain text, so without its slash Task01 would bring Task01_2mm too.
 
-    A last part with a dot is taken for an object, as dataset.json.
+    What ends as files do is taken for an object, as dataset.json.
     """
-    return uri if uri.endswith("/") or "." in uri.rsplit("/", 1)[-1] else uri + "/"
+    return uri if uri.endswith("/") or is_object(uri) else uri + "/"
+
+
+def is_object(name: str) -> bool:
+    """Whether a name is a file's rather than a folder's."""
+    return name.lower().endswith(_FILE_ENDINGS)
 
 
 def s3_input(uri: str, distribution: str = "FullyReplicated") -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 
 from sm_launch import requests_processing as processing
 from sm_launch import requests_training as training
@@ -12,15 +13,16 @@ from sm_launch import requests_tuning as tuning
 from sm_launch.bundle import read_bundle
 from sm_launch.code_channel import code_channel, folder_copy
 from sm_launch.errors import LaunchError
-from sm_launch.frame import Frame
+from sm_launch.frame import Frame, account_of
 from sm_launch.requests_fsx import file_system_steps
 from sm_launch.rules import advice
 from sm_launch.spec import Spec
+from sm_launch.spec_numbers import check_numbers
 from sm_launch.steps import Copy, Plan, Step, Upload
 
 JOBS = ("preprocess", "train", "tune", "image", "deploy")
 # Run ids are names of tuning jobs, which the API limits to 32 characters: 19, a hyphen and the 12 digits of the time.
-LONGEST_NAME = 19
+LONGEST_NAME, LONGEST_RUN = 19, 32
 STAMP = "%y%m%d%H%M%S"
 
 
@@ -70,6 +72,10 @@ def make_plan(spec: Spec, run: str, jobs: Sequence[str] = ()) -> Plan:
             f"name is '{spec.name}'; write letters, digits and single hyphens, beginning with a letter, at most "
             f"{LONGEST_NAME}."
         )
+    if not re.fullmatch(rf"[a-zA-Z](-?[a-zA-Z0-9]){{0,{LONGEST_RUN - 1}}}", run):
+        raise LaunchError(f"the run is called '{run}'; write letters, digits and hyphens, at most {LONGEST_RUN}.")
+    account_of(spec.role)
+    check_numbers(spec)
     frame = Frame(spec, read_bundle(spec.bundle), run)
     chosen = jobs_of(spec, jobs)
     uploads, copies = [], _copies(frame)
@@ -116,13 +122,14 @@ def _copies(frame: Frame) -> list[Copy]:
     uri = frame.data_uri()
     if spec.data and uri != spec.data.source.rstrip("/"):
         copies.append(folder_copy(spec.data.source, str(uri), "data.source"))
-    if spec.wheels:
-        copies.append(folder_copy(spec.wheels, frame.shared_uri("wheels"), "wheels"))
+    if spec.wheels and frame.wheels_uri() != spec.wheels:
+        copies.append(folder_copy(spec.wheels, str(frame.wheels_uri()), "wheels"))
     return copies
 
 
 def _preprocess(frame: Frame) -> tuple[Sequence[Upload], list[Step]]:
     wanted = frame.spec.preprocess
+    _check_parts(frame, (*wanted.sharded, *wanted.replicated))
     request = processing.processing_request(frame, wanted)
     job = processing.processing_job(frame, wanted)
     uploads = code_channel(frame, f"code-{processing.PREPROCESS}", job, processing.packages_of(frame, wanted))
@@ -132,6 +139,14 @@ def _preprocess(frame: Frame) -> tuple[Sequence[Upload], list[Step]]:
         wanted.expected_hours,
     )  # fmt: skip
     return uploads, [step]
+
+
+def _check_parts(frame: Frame, parts: Sequence[str]) -> None:
+    """Parts of the data set exist, where it is a folder of this machine."""
+    source = frame.spec.data.source if frame.spec.data else "s3://"
+    for part in parts if not source.startswith("s3://") else ():
+        if not (Path(source) / part).exists():
+            raise LaunchError(f"{Path(source) / part}: is not there; correct preprocess.sharded and replicated.")
 
 
 def _train(frame: Frame, last: bool) -> tuple[Sequence[Upload], list[Step]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
 import types
 from collections.abc import Mapping, Sequence
@@ -94,7 +95,10 @@ def _set(content: dict[str, Any], change: str) -> None:
         if not isinstance(below, dict):
             raise LaunchError(f"--set '{change}': {parent} is '{below}', which has no parts; give its own value.")
         content = below
-    content[last] = yaml.safe_load(text)
+    try:
+        content[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise LaunchError(f"--set '{change}': the value is no YAML; quote it, or close its brackets.") from error
 
 
 def _read(kind: type, content: Any, where: str, path: str) -> Any:
@@ -143,6 +147,8 @@ def _value(hint: Any, value: Any, where: str, path: str) -> Any:
 
 def _plain(hint: Any, value: Any, where: str, path: str) -> Any:
     """A text, a number or a truth value."""
+    # Of all values only NaN is not itself.
+    value = "nan" if value != value else value
     names = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
     if hint is Any:
         return value
@@ -151,6 +157,6 @@ def _plain(hint: Any, value: Any, where: str, path: str) -> Any:
     # Account numbers and dates that YAML reads as numbers are meant as text.
     if hint is str and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)) or value in (math.inf, -math.inf):
         raise LaunchError(f"{where}: {path} is '{value}' where {names[hint]} is wanted.")
     return value

@@ -8,8 +8,9 @@ from typing import Any
 from sm_launch.bundle import requirements
 from sm_launch.code_channel import ENTRY
 from sm_launch.errors import LaunchError
-from sm_launch.frame import Frame, prefix, seconds, training_image
-from sm_launch.spec import Preprocess
+from sm_launch.frame import Frame, is_object, prefix, seconds, training_image
+from sm_launch.rules_training import WHEELS_CHANNEL
+from sm_launch.spec_jobs import Preprocess
 
 PREPROCESS = "preprocess"
 INPUT = "/opt/ml/processing/input"
@@ -46,7 +47,7 @@ def arguments_of(preprocess: Preprocess) -> list[str]:
 def _place(part: str) -> str:
     """Where a part of the data set lies in the container: a single object lies in a folder of its own."""
     name = part.rsplit("/", 1)[-1]
-    return f"{{input:{input_name(part)}}}" + (f"/{name}" if "." in name else "")
+    return f"{{input:{input_name(part)}}}" + (f"/{name}" if is_object(name) else "")
 
 
 def packages_of(frame: Frame, preprocess: Preprocess) -> tuple[str, ...]:
@@ -76,7 +77,8 @@ def processing_request(frame: Frame, preprocess: Preprocess) -> dict[str, Any]:
         inputs += [_input(input_name(p), f"{data}/{p}") for p in preprocess.replicated]
     else:
         inputs = [_input(DATA, data)]
-    wheels = [_input("wheels", frame.shared_uri("wheels"))] if frame.spec.wheels else []
+    uri = frame.wheels_uri()
+    wheels = [_input(WHEELS_CHANNEL, uri)] if uri else []
     cluster = {
         "InstanceType": preprocess.instance_type,
         "InstanceCount": preprocess.instance_count,

@@ -12,10 +12,10 @@ from sm_launch.frame import CHECKPOINTS, TENSORBOARD, Frame, s3_input, seconds, 
 from sm_launch.instances import instance
 from sm_launch.metrics import DEFAULT_METRICS
 from sm_launch.requests_fsx import FILE_SYSTEM_ID, MOUNT_NAME, MOUNT_POINT
-from sm_launch.spec import Train
+from sm_launch.rules_training import WHEELS_CHANNEL
+from sm_launch.spec_jobs import Train
+from sm_launch.views import CODE_CHANNEL
 
-CODE_CHANNEL = "code"
-WHEELS_CHANNEL = "wheels"
 # What a training's own name is in the run: job, folders in S3.
 TRAIN = "train"
 # Kept between the jobs of a warm pool (SageMaker AI Developer Guide, "Train Using SageMaker Managed Warm Pools").
@@ -115,8 +115,8 @@ def source_uri(frame: Frame, source: str, channel: str) -> str:
 def channels(frame: Frame, train: Train) -> list[dict[str, Any]]:
     """InputDataConfig: code, wheels and data channels."""
     made = [code_input(frame, TRAIN)]
-    if frame.spec.wheels:
-        made.append(_channel(WHEELS_CHANNEL, frame.shared_uri(WHEELS_CHANNEL)))
+    if wheels := frame.wheels_uri():
+        made.append(_channel(WHEELS_CHANNEL, wheels))
     for name, source in train.channels.items():
         if frame.spec.file_system and source == "data":
             made.append({"ChannelName": name, "DataSource": {"FileSystemDataSource": lustre_source(frame)}})

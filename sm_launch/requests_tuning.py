@@ -11,7 +11,7 @@ from sm_launch.code_channel import ENTRY
 from sm_launch.errors import LaunchError
 from sm_launch.frame import Frame, training_image
 from sm_launch.search_file import Search, read_search
-from sm_launch.spec import Train, Tune
+from sm_launch.spec_jobs import Train, Tune
 
 TUNE = "tune"
 # Hyperband's smallest share of a trial: one epoch, as ASHA's in the local search.

@@ -25,7 +25,7 @@ def spot_wait(plan: Plan) -> Iterator[str]:
             yield (
                 f"{training.step.name}: {training.path}StoppingCondition.MaxWaitTimeInSeconds is "
                 f"{'absent' if wait is None else wait}, and spot training takes at least MaxRuntimeInSeconds, {run}; "
-                f"set max_wait to {run} or more."
+                f"set train.max_wait_hours to {run / 3600:g} or more."
             )
 
 
@@ -35,7 +35,7 @@ def spot_only_wait(plan: Plan) -> Iterator[str]:
         if not training.spot and "MaxWaitTimeInSeconds" in training.request.get("StoppingCondition", {}):
             yield (
                 f"{training.step.name}: {training.path}StoppingCondition.MaxWaitTimeInSeconds is given without "
-                f"EnableManagedSpotTraining, and AWS refuses that; remove max_wait or ask for spot."
+                f"EnableManagedSpotTraining, and AWS refuses that; remove train.max_wait_hours or ask for spot."
             )
 
 

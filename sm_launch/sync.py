@@ -39,13 +39,11 @@ class Sent:
         objects: that were sent.
         size: their bytes.
         same: objects that were there already.
-        strangers: URIs below the target that the folder does not hold; a job that reads the prefix reads them too.
     """
 
     objects: int = 0
     size: int = 0
     same: int = 0
-    strangers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,10 @@ def copy_folder(
     multipart_from: int = MULTIPART_FROM,
     part_size: int = PART_SIZE,
 ) -> Sent:
-    """Bring a folder to S3. What lies in S3 beside its files is left there and told.
+    """Bring a folder to S3.
+
+    What lies below the target and is not the folder's stops it: a job that reads the prefix would read that too, a case
+    that was taken out of a data set, or another data set of the same name.
 
     Args:
         copy: the folder, its files and the prefix.
@@ -130,13 +131,15 @@ def copy_folder(
         known = there.get(prefix + file[0])
         return _bring(target, path, size, sha256, look=known == size)
 
-    sent = _each(one, copy.files)
     strangers = sorted(there.keys() - {prefix + name for name, _ in copy.files})
-    for key in strangers:
-        logger.warning("s3://%s/%s is not of %s; jobs that read the prefix read it too.", bucket, key, copy.folder)
+    if strangers:
+        raise LaunchError(
+            f"s3://{bucket}/{prefix}: holds {len(strangers)} objects that are not in {copy.folder}, first "
+            f"{strangers[0].removeprefix(prefix)}; delete them, or rename the folder, whose name they share."
+        )
+    sent = _each(one, copy.files)
     size = sum(size for (_, size), new in zip(copy.files, sent, strict=True) if new)
-    uris = tuple(f"s3://{bucket}/{key}" for key in strangers)
-    return _tell(Sent(sum(sent), size, len(sent) - sum(sent), uris))
+    return _tell(Sent(sum(sent), size, len(sent) - sum(sent)))
 
 
 def file_digest(path: Path) -> str:

@@ -7,6 +7,7 @@ Standard library only, Python 3.8 on. Paths are those of AWS docs, "Amazon SageM
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,6 +45,7 @@ class Places:
         self.bundle = base / "work" / "bundle"
         self.model = base / "model"
         self.message = base / "output" / ("message" if self.processing else "failure")
+        self.checkpoints = base / "checkpoints"
 
     def cluster(self) -> launchers.Cluster:
         """The hosts of the job; of a container without resourceconfig.json, this one alone."""
@@ -71,7 +73,7 @@ class Places:
             return (self.outputs if match.group("kind") == "output" else self.inputs) / match.group("name")
         return {
             "model": self.model,
-            "checkpoints": self.base / "checkpoints",
+            "checkpoints": self.checkpoints,
             "output_data": self.base / "output" / "data",
             "tensorboard": self.base / "output" / "tensorboard",
             "bundle": self.bundle,
@@ -148,6 +150,9 @@ def arguments_of(job: Mapping[str, Any], places: Places, cluster: launchers.Clus
         return ["-m", job["module"], *(str(word) for word in places.fill(job.get("arguments", []), cluster))], {}
     if kind != TRAIN:
         raise JobError(f"job.json: the kind is '{kind}', but {TRAIN} or {MODULE} is wanted; make the plan anew.")
+    if "hyperparameters" in job:
+        # All trials of a search are given one place in S3; each resumes from its own checkpoints alone.
+        places.checkpoints = places.checkpoints / os.environ.get("TRAINING_JOB_NAME", "trial")
     tried = knobs(read_json(places.config / "hyperparameters.json", absent={}), job.get("hyperparameters", {}))
     overrides = places.fill({"bundle_root": "{bundle}", **job.get("overrides", {}), **tried}, cluster)
     config_files = [str(places.bundle / config) for config in job["configs"]]

@@ -66,7 +66,7 @@ TRAINING_CASES = (
         "spot-wait",
         one(TRAIN, some(**SPOT_TRAINING), lp.put("StoppingCondition.MaxWaitTimeInSeconds", 3600)),
         A + "StoppingCondition.MaxWaitTimeInSeconds is 3600, and spot training takes at least MaxRuntimeInSeconds, "
-        "7200; set max_wait to 7200 or more.",
+        "7200; set train.max_wait_hours to 2 or more.",
     ),
     Case(
         "spot-wait",
@@ -76,13 +76,13 @@ TRAINING_CASES = (
             lp.put("TrainingJobDefinition.CheckpointConfig", CHECKPOINTS),
         ),
         "demo-1a2b-tune: TrainingJobDefinition.StoppingCondition.MaxWaitTimeInSeconds is absent, and spot training "
-        "takes at least MaxRuntimeInSeconds, 7200; set max_wait to 7200 or more.",
+        "takes at least MaxRuntimeInSeconds, 7200; set train.max_wait_hours to 2 or more.",
     ),
     Case(
         "spot-only-wait",
         one(TRAIN, some(StoppingCondition=WAIT)),
         A + "StoppingCondition.MaxWaitTimeInSeconds is given without EnableManagedSpotTraining, and AWS refuses that; "
-        "remove max_wait or ask for spot.",
+        "remove train.max_wait_hours or ask for spot.",
     ),
     Case(
         "spot-checkpoint",

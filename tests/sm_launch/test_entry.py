@@ -287,3 +287,19 @@ def test_a_broken_plan_is_one_sentence_and_the_failure_file(job: Any, message: s
     assert done.returncode == 1 and "Traceback" not in done.stderr + done.stdout
     failure = (tmp_path / "ml" / "output" / "failure").read_text()
     assert message in failure and "\n" not in failure
+
+
+def test_trials_of_a_search_do_not_share_checkpoints(
+    container: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = {"kind": "train", "configs": ["configs/train.json"], "overrides": {"ckpt_dir": "{checkpoints}/models"}}
+    found = []
+    for trial, hyperparameters in (("search-001", {"lr": "lr"}), ("search-002", {}), ("alone", None)):
+        monkeypatch.setenv("TRAINING_JOB_NAME", trial)
+        write(tmp_path / trial / "input" / "config" / "resourceconfig.json", {})
+        (tmp_path / trial / "work").mkdir()
+        places = container.instructions.Places(tmp_path / trial)
+        more = {} if hyperparameters is None else {"hyperparameters": hyperparameters}
+        _, overrides = container.instructions.arguments_of({**job, **more}, places, places.cluster())
+        found.append(Path(overrides["ckpt_dir"]).relative_to(tmp_path / trial).as_posix())
+    assert found == ["checkpoints/search-001/models", "checkpoints/search-002/models", "checkpoints/models"]

@@ -333,3 +333,68 @@ def test_a_data_set_does_not_bring_its_neighbours() -> None:
     assert uris["data-imagesTr"] == "s3://brats-bucket/Task01/imagesTr/"
     assert uris["data-dataset-json"] == "s3://brats-bucket/Task01/dataset.json"
     assert all(uri.endswith("/") for name, uri in uris.items() if name != "data-dataset-json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"role": "foo"}, "role is 'foo'; write its ARN, arn:aws:iam::ACCOUNT:role/NAME."),
+        (
+            {"train": {"instance_type": "ml.g5.xlarge", "instance_count": 0}},
+            "train.instance_count is 0; write 1 or more.",
+        ),
+        ({"train": {"instance_type": "ml.g5.xlarge", "max_hours": 0}}, "train.max_hours is 0; write more than 0."),
+        (
+            {"train": {"instance_type": "ml.g5.xlarge", "max_hours": float("nan")}},
+            "train.max_hours is 'nan' where a num",
+        ),
+        (
+            {"train": {"instance_type": "ml.g5.xlarge", "max_hours": float("inf")}},
+            "train.max_hours is 'inf' where a num",
+        ),
+        (
+            {
+                "train": None,
+                "deploy": {"image": "i", "instance_type": "ml.c5.xlarge", "mode": "batch", "model": "s3://b/m"},
+            },
+            "deploy.input is 'None'; write s3://BUCKET/PREFIX of the images, or data/imagesTs-like",
+        ),
+    ],
+)
+def test_a_value_without_sense_is_one_sentence(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(LaunchError) as error:
+        plan_of(**changes)
+    assert sentence in str(error.value)
+
+
+def test_a_part_that_is_not_there_is_named(tiny_decathlon: Path) -> None:
+    preprocess = {"instance_type": "ml.c5.xlarge", "sharded": ["imagesTR"], "replicated": ["labelsTr", "dataset.json"]}
+    with pytest.raises(LaunchError, match="imagesTR: is not there; correct preprocess.sharded and replicated."):
+        plan_of(data={"source": str(tiny_decathlon)}, preprocess=preprocess)
+
+
+def test_a_runs_id_stays_in_its_folder() -> None:
+    with pytest.raises(
+        LaunchError, match="the run is called '../../x'; write letters, digits and hyphens, at most 32."
+    ):
+        make_plan(spec_of(), "../../x")
+
+
+def test_hidden_folders_stay_and_links_are_followed(tmp_path: Path) -> None:
+    for name in ("cases/a.nii.gz", "cases/.git/config", "cases/.hidden", "elsewhere/b.nii.gz"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    (tmp_path / "cases" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "cases" / "loop").symlink_to(tmp_path / "cases")
+    (copy,) = plan_of(data={"source": str(tmp_path / "cases")}).copies
+    assert [name for name, _ in copy.files] == ["a.nii.gz", "more/b.nii.gz"]
+
+
+def test_the_driver_fits_the_image_that_is_built() -> None:
+    deploy = {"instance_type": "ml.g5.xlarge", "model": "s3://b/model.tar.gz"}
+    for torch, ami in (("cu126", None), ("cu130", "al2023-ami-sagemaker-inference-gpu-4-1")):
+        plan = plan_of(
+            train=None, image={"role": "arn:aws:iam::123456789012:role/Build", "torch": torch}, deploy=deploy
+        )
+        (variant,) = request_of(plan, "CreateEndpointConfig")["ProductionVariants"]
+        assert variant.get("InferenceAmiVersion") == ami

@@ -93,3 +93,9 @@ def test_a_missing_key_is_named() -> None:
         build({"name": "x"})
     with pytest.raises(LaunchError, match="spec: train.instance_type is missing; add it."):
         spec_of(train={})
+
+
+@pytest.mark.parametrize("change", ["train.overrides={epochs: 3", "train.overrides=[", "tags={a: b: c}"])
+def test_a_change_that_is_no_yaml(tmp_path: Path, change: str) -> None:
+    with pytest.raises(LaunchError, match="the value is no YAML; quote it, or close its brackets."):
+        read(written(tmp_path, SMALL), [change])

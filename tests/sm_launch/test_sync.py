@@ -78,12 +78,15 @@ def test_objects_of_other_tools_are_known_by_s3s_checksum(s3: Any, cases: Path) 
     assert bring(cases, s3).same == 1
 
 
-def test_strangers_are_told_and_stay(s3: Any, cases: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_strangers_stop_it_before_anything_is_sent(s3: Any, cases: Path) -> None:
     s3.put_object(Bucket=BUCKET, Key="data/imagesTr/old.nii.gz", Body=b"old")
     s3.put_object(Bucket=BUCKET, Key="data/", Body=b"")
-    assert bring(cases, s3).strangers == (f"s3://{BUCKET}/data/imagesTr/old.nii.gz",)
-    assert "old.nii.gz is not of" in caplog.text
-    s3.head_object(Bucket=BUCKET, Key="data/imagesTr/old.nii.gz")
+    with pytest.raises(
+        LaunchError, match=f"s3://{BUCKET}/data/: holds 1 objects that are not in .*, first imagesTr/old"
+    ):
+        bring(cases, s3)
+    listed = s3.list_objects_v2(Bucket=BUCKET, Prefix="data/")["Contents"]
+    assert [one["Key"] for one in listed] == ["data/", "data/imagesTr/old.nii.gz"]
 
 
 def test_a_cut_upload_goes_on(account: Account, s3: Any, cases: Path, caplog: pytest.LogCaptureFixture) -> None:
