@@ -169,9 +169,11 @@ def test_real_time_and_batch_answer_as_the_queue_does(
     folder = f"s3://{BUCKET}/sm-launch/data/{tiny_decathlon.name}/imagesTs"
     user.types(*words, "deploy.mode=batch", "--set", f"deploy.input={folder}", "--run", BATCH_RUN)
     batch = user.objects(f"sm-launch/runs/{BATCH_RUN}/answers/")
+    user.types("predict", BATCH_RUN, str(cases), str(tmp_path / "batch"), *SEND)
     for case in sorted(cases.glob("*.nii.gz")):
         name = case.name.replace(".nii.gz", "_seg.nii.gz")
-        assert_same_volume((tmp_path / "realtime" / name).read_bytes(), answers / name)
+        for way in ("realtime", "batch"):
+            assert_same_volume((tmp_path / way / name).read_bytes(), answers / name)
         (answer,) = [content for key, content in batch.items() if key.endswith(f"{case.name}.out")]
         assert_same_volume(answer, answers / name)
 
