@@ -9,8 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from sm_launch import aws, resources
+from sm_launch.container.redaction import redact
 from sm_launch.errors import LaunchError
 from sm_launch.fleet import fleet_of
+from sm_launch.frame import PHI
 from sm_launch.manifest import ASKED, MADE, Entry, Manifest
 from sm_launch.ownership import ASKED_FOR, adopt, check_unchanged, fingerprint
 from sm_launch.requests_fsx import FILE_SYSTEM_ID, MOUNT_NAME
@@ -106,7 +108,7 @@ def _do(
     if step.wait and entry:
         if watch:
             watch(step.kind, step.name)
-        found = wait_for(entry, session, poll_seconds)
+        found = wait_for(entry, session, poll_seconds, plan.profile)
         if step.kind == resources.FILE_SYSTEM:
             filled[FILE_SYSTEM_ID] = entry.facts["id"]
             filled[MOUNT_NAME] = found["LustreConfiguration"]["MountName"]
@@ -164,11 +166,11 @@ def _ask(step: Step, request: Mapping[str, Any], session: Any) -> Mapping[str, A
     return aws.ask(f"make the {step.kind or step.operation} {step.name}".strip(), call)
 
 
-def wait_for(entry: Entry, session: Any, poll_seconds: float) -> Mapping[str, Any]:
+def wait_for(entry: Entry, session: Any, poll_seconds: float, profile: str) -> Mapping[str, Any]:
     """Wait until a thing is done or ready.
 
     Raises:
-        LaunchError: it failed; the sentence has AWS's reason.
+        LaunchError: it failed; the sentence has AWS's reason, which may hold a log line, so it is masked under phi.
     """
     kind = resources.KINDS[entry.kind]
     while True:
@@ -180,8 +182,9 @@ def wait_for(entry: Entry, session: Any, poll_seconds: float) -> Mapping[str, An
             return found
         if status in kind.failed:
             reason = found.get("FailureReason") or found.get("FailureDetails", {}).get("Message") or "no reason given"
+            reason = " ".join(str(reason).split()).rstrip(".")
             raise LaunchError(
-                f"the {entry.kind} {entry.name} ended as {status}: {' '.join(str(reason).split()).rstrip('.')}; "
+                f"the {entry.kind} {entry.name} ended as {status}: {redact(reason) if profile == PHI else reason}; "
                 "'sm_launch follow RUN' shows its log, 'sm_launch down RUN' removes what was made."
             )
         time.sleep(poll_seconds)

@@ -10,6 +10,7 @@ from sm_launch.errors import LaunchError
 T = TypeVar("T")
 # botocore's "standard" mode retries throttling, 5xx and broken connections with growing pauses.
 RETRIES = {"mode": "standard", "max_attempts": 8}
+ONCE_SECONDS = 5
 _ACCESS = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403", "Forbidden"}
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"}
 _THROTTLED = {"Throttling", "ThrottlingException", "TooManyRequestsException", "SlowDown", "RequestLimitExceeded"}
@@ -36,8 +37,14 @@ def open_session(region: str, profile_name: str | None = None) -> Any:
         raise LaunchError(f"{error}; run 'aws configure list-profiles' and choose one by --aws-profile.") from error
 
 
-def client(session: Any, service: str) -> Any:
+def client(session: Any, service: str, *, patient: bool = True) -> Any:
     """A client of the session that retries what is worth it.
+
+    Args:
+        session: boto3 session.
+        service: boto3's name of the service.
+        patient: False asks once and waits a few seconds only: for a question that may stay unanswered, such as one to
+            a service that a closed VPC does not reach.
 
     Raises:
         LaunchError: the session has no region.
@@ -45,8 +52,11 @@ def client(session: Any, service: str) -> Any:
     from botocore.config import Config
     from botocore.exceptions import NoRegionError
 
+    config = Config(retries=RETRIES)
+    if not patient:
+        config = Config(retries={"total_max_attempts": 1}, connect_timeout=ONCE_SECONDS, read_timeout=ONCE_SECONDS)
     try:
-        return session.client(service, config=Config(retries=RETRIES))
+        return session.client(service, config=config)
     except NoRegionError as error:
         raise LaunchError("there is no AWS region; set region in the spec or AWS_DEFAULT_REGION.") from error
 

@@ -12,6 +12,7 @@ from sm_launch.errors import LaunchError
 from sm_launch.spec import Spec
 
 RUN_TAG = "sm-launch:run"
+PHI = "phi"
 _FILE_ENDINGS = (".json", ".csv", ".tsv", ".txt", ".yaml", ".nii", ".gz", ".zip", ".tar", ".npy", ".npz", ".pt")
 # Where the platform puts things in a training container (SageMaker AI Developer Guide, "Amazon SageMaker AI Training
 # Storage Folders").
@@ -66,6 +67,10 @@ class Frame:
             "EnableNetworkIsolation": self.spec.security.network_isolation,
             "EnableInterContainerTrafficEncryption": self.spec.security.encrypt_traffic,
         }
+
+    def redaction(self) -> dict[str, bool]:
+        """job.json's order to mask the log, which leaves the encrypted data (``container/entry.py``)."""
+        return {"redact": True} if self.spec.profile == PHI else {}
 
     def output_key(self) -> dict[str, str]:
         """KmsKeyId of an output, where the spec has a key."""

@@ -6,15 +6,17 @@ It fails closed: a call, a member of a call or an instance type that it doesn't 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
+from sm_launch import aws
 from sm_launch.phi_calls import protections
 from sm_launch.phi_members import unknown
+from sm_launch.phi_parts import missing
 from sm_launch.phi_scan import findings, findings_in_json, kinds, redact, tracker
 from sm_launch.rules_storage import texts
 from sm_launch.steps import Plan, Upload
-from sm_launch.views import of
+from sm_launch.views import CREATE_PROCESSING, INSTRUCTIONS, instructions, of, trainings
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -26,7 +28,7 @@ PROFILE = "phi"
 
 def check(plan: Plan) -> list[str]:
     """Violations, one sentence each with step, field and remedy; empty where patient data may be used."""
-    return [*unknown(plan), *protections(plan), *_trackers(plan), *_identities(plan)]
+    return [*unknown(plan), *protections(plan), *_trackers(plan), *_identities(plan), *_unmasked(plan)]
 
 
 def makes_bucket(plan: Plan) -> bool:
@@ -41,34 +43,48 @@ def bucket_problems(client: BaseClient, bucket: str) -> list[str]:
         client: boto3's s3 client; needs s3:GetBucketPublicAccessBlock, s3:GetEncryptionConfiguration and
             s3:GetBucketPolicyStatus.
         bucket: its name.
-    """
-    from botocore.exceptions import ClientError
 
+    Raises:
+        LaunchError: S3 refuses to tell, so nothing is known.
+    """
     problems = []
-    try:
-        block = client.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
-    except ClientError:
-        block = {}
+    block = _setting(client.get_public_access_block, bucket).get("PublicAccessBlockConfiguration", {})
     open_ways = [name for name in _BLOCKS if block.get(name) is not True]
     if open_ways:
         problems.append(f"Bucket {bucket} doesn't block public access by {', '.join(open_ways)}; switch all four on.")
-    try:
-        rules = client.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
-    except ClientError:
-        rules = []
+    rules = _setting(client.get_bucket_encryption, bucket).get("ServerSideEncryptionConfiguration", {}).get("Rules", ())
     defaults = [rule.get("ApplyServerSideEncryptionByDefault", {}) for rule in rules]
     if not any(one.get("SSEAlgorithm") == "aws:kms" and one.get("KMSMasterKeyID") for one in defaults):
         problems.append(f"Bucket {bucket} doesn't encrypt by aws:kms with a key of yours; set that as its default.")
-    try:
-        public = client.get_bucket_policy_status(Bucket=bucket)["PolicyStatus"]["IsPublic"]
-    except ClientError as error:
-        # A bucket without a policy is not public by one; any other refusal leaves the question open.
-        public = error.response["Error"]["Code"] != "NoSuchBucketPolicy"
-    if public:
+    # A bucket without a policy is not public by one.
+    if _setting(client.get_bucket_policy_status, bucket).get("PolicyStatus", {}).get("IsPublic"):
         problems.append(f"Bucket {bucket} may be public by its policy; remove the statement that allows everyone.")
     return problems
 
 
+def _setting(method: Callable[..., Mapping[str, Any]], bucket: str) -> Mapping[str, Any]:
+    """A setting of a bucket; empty where it has none, which S3 tells by an error of its own for each.
+
+    Raises:
+        LaunchError: S3 refuses to tell.
+    """
+    from botocore.exceptions import ClientError
+
+    def ask() -> Mapping[str, Any]:
+        try:
+            return method(Bucket=bucket)
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in _UNSET:
+                return {}
+            raise
+
+    return aws.ask(f"see whether the bucket {bucket} is fit for patient data", ask)
+
+
+# S3's codes for a setting that a bucket does not have (API reference of each call, "Errors").
+_UNSET = {
+    "NoSuchPublicAccessBlockConfiguration", "ServerSideEncryptionConfigurationNotFoundError", "NoSuchBucketPolicy",
+}  # fmt: skip
 _BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
 
@@ -80,6 +96,15 @@ def _trackers(plan: Plan) -> Iterator[str]:
                 f"{where} speaks of {name}, which would take figures and pictures of patients out of your account; "
                 f"track by TensorBoard or by MLflow in a file store."
             )
+
+
+def _unmasked(plan: Plan) -> Iterator[str]:
+    """Jobs whose log would reach CloudWatch as the bundle prints it; without a job.json of ours nothing is known."""
+    jobs = [(training.step, training.request) for training in trainings(plan)]
+    for step, request in [*jobs, *((step, step.request) for step in of(plan, CREATE_PROCESSING))]:
+        job = instructions(plan, request)
+        if job and job.get("redact") is not True:
+            yield missing(step, f"redact in its {INSTRUCTIONS}", "set it to true")
 
 
 def _identities(plan: Plan) -> Iterator[str]:

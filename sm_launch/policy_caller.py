@@ -9,6 +9,7 @@ from sm_launch.images import partition
 from sm_launch.policy_parts import (
     Statement,
     brought_uris,
+    buckets,
     condition_keys,
     key_statements,
     keys_of,
@@ -22,31 +23,32 @@ from sm_launch.table import table
 from sm_launch.views import CREATE_ASSOCIATION, CREATE_FILE_SYSTEM, CREATE_TUNING, fleets, of, trainings
 
 _PHI = "phi"
+_PROJECT = "CreateProject"
 _RUN_TAG = "sm-launch:run"
 _SAGEMAKER = "sagemaker.amazonaws.com"
 _LUSTRE_ROLE = "s3.data-source.lustre.fsx.amazonaws.com"
 _LOG_GROUPS = ("TrainingJobs", "ProcessingJobs", "TransformJobs", "Endpoints")
 # By call: the resource's kind in its ARN, and what else is done with the thing, in the order of its life.
 _JOBS: Mapping[str, tuple[str, str]] = {
-    "CreateTrainingJob": ("training-job", "DescribeTrainingJob StopTrainingJob DeleteTrainingJob"),
-    "CreateProcessingJob": ("processing-job", "DescribeProcessingJob StopProcessingJob DeleteProcessingJob"),
+    "CreateTrainingJob": ("training-job", "DescribeTrainingJob StopTrainingJob"),
+    "CreateProcessingJob": ("processing-job", "DescribeProcessingJob StopProcessingJob"),
     CREATE_TUNING: (
         "hyper-parameter-tuning-job",
-        "DescribeHyperParameterTuningJob ListTrainingJobsForHyperParameterTuningJob StopHyperParameterTuningJob "
-        "DeleteHyperParameterTuningJob",
+        "DescribeHyperParameterTuningJob ListTrainingJobsForHyperParameterTuningJob StopHyperParameterTuningJob",
     ),
     "CreateModel": ("model", "DescribeModel DeleteModel"),
     "CreateEndpointConfig": ("endpoint-config", "DescribeEndpointConfig DeleteEndpointConfig"),
     "CreateEndpoint": ("endpoint", "DescribeEndpoint DeleteEndpoint InvokeEndpoint InvokeEndpointAsync"),
     "CreateTransformJob": ("transform-job", "DescribeTransformJob StopTransformJob"),
 }
+# A setting is read before it is set, so that one of the bucket's owner is kept.
 _BUCKET_CALLS = {
     "CreateBucket": "CreateBucket",
     "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
     "PutBucketEncryption": "PutEncryptionConfiguration",
-    "PutBucketPolicy": "PutBucketPolicy",
-    "PutBucketVersioning": "PutBucketVersioning",
-    "PutBucketLifecycleConfiguration": "PutLifecycleConfiguration",
+    "PutBucketPolicy": "GetBucketPolicy PutBucketPolicy",
+    "PutBucketVersioning": "GetBucketVersioning PutBucketVersioning",
+    "PutBucketLifecycleConfiguration": "GetLifecycleConfiguration PutLifecycleConfiguration",
     "PutBucketOwnershipControls": "PutBucketOwnershipControls",
     "PutBucketTagging": "PutBucketTagging",
 }
@@ -79,6 +81,9 @@ def _sagemaker(plan: Plan, name: str, home: str) -> Iterator[Statement]:
         action = f"sagemaker:{step.operation}"
         yield statement([action], create, _conditions(plan, step, condition_keys(action)))
         yield statement([f"sagemaker:{one}" for one in f"{others} AddTags ListTags".split()], arns)
+        if step.request.get("ResourceConfig", {}).get("KeepAlivePeriodInSeconds"):
+            # ``down`` gives the machines of the warm pool back.
+            yield statement(["sagemaker:UpdateTrainingJob"], arns)
         if step.operation == CREATE_TUNING:
             # AWS names a trial by its tuning job, a number and a hash.
             trials = [f"arn:{name}:sagemaker:{home}:training-job/{step.name}-*"]
@@ -129,11 +134,17 @@ def _vpc(plan: Plan, step: Step) -> dict[str, list[str]]:
 def _bucket(plan: Plan, name: str) -> Iterator[Statement]:
     bucket = f"arn:{name}:s3:::{plan.bucket}"
     calls = " ".join(_BUCKET_CALLS[step.operation] for step in plan.steps if step.operation in _BUCKET_CALLS)
-    checks = "GetBucketLocation GetBucketPublicAccessBlock GetEncryptionConfiguration GetBucketPolicyStatus"
+    if any("ObjectOwnership" in step.request for step in of(plan, "CreateBucket")):
+        # Asked for by CreateBucket where it sets the owner of objects (API reference, CreateBucket, "Permissions").
+        calls += " PutBucketOwnershipControls"
+    checks = "GetBucketPublicAccessBlock GetEncryptionConfiguration GetBucketPolicyStatus"
     yield statement([f"s3:{one}" for one in f"{calls} {checks} ListBucketMultipartUploads".split()], [bucket])
+    others = [f"arn:{name}:s3:::{one}" for one in buckets(plan)[1:]] if plan.profile == _PHI else []
+    if others:
+        yield statement([f"s3:{one}" for one in checks.split()], others)
     run = f"s3://{plan.bucket}/{plan.folder}/"
     objects = object_arns(plan, [*brought_uris(plan), run])
-    calls = "GetObject PutObject DeleteObject DeleteObjectVersion AbortMultipartUpload"
+    calls = "GetObject PutObject DeleteObject DeleteObjectVersion AbortMultipartUpload ListMultipartUploadParts"
     yield statement([f"s3:{one}" for one in calls.split()], objects)
     # HeadBucket is ListBucket without a prefix; data that lie elsewhere are looked for, not read.
     seen = object_arns(plan, [*brought_uris(plan), run, *request_uris(plan)])
@@ -149,9 +160,9 @@ def _pass_roles(plan: Plan) -> Iterator[Statement]:
                 if member in request:
                     service = "codebuild.amazonaws.com" if member == "serviceRole" else _SAGEMAKER
                     passed.setdefault(service, set()).add(request[member])
-    jobs = sorted(passed.get(_SAGEMAKER, ()))
-    if jobs:
-        yield statement(["iam:GetRole"], jobs)
+    # ``apply`` looks at the plan's role before anything is made, whether a job takes it or not.
+    if plan.role:
+        yield statement(["iam:GetRole"], [plan.role])
     for service, roles in sorted(passed.items()):
         yield statement(["iam:PassRole"], sorted(roles), {"StringEquals": {"iam:PassedToService": service}})
 
@@ -185,7 +196,8 @@ def _scaling(plan: Plan, name: str, home: str, account: str) -> Iterator[Stateme
     # A target tracking policy makes its alarms under this name.
     alarms += [f"arn:{name}:cloudwatch:{home}:alarm:TargetTracking-{target}*" for target in targets]
     if alarms:
-        yield statement([f"cloudwatch:{one}" for one in ("PutMetricAlarm", "DescribeAlarms", "DeleteAlarms")], alarms)
+        calls = "PutMetricAlarm TagResource DescribeAlarms DeleteAlarms"
+        yield statement([f"cloudwatch:{one}" for one in calls.split()], alarms)
     if not targets:
         return
     calls = "RegisterScalableTarget DeregisterScalableTarget PutScalingPolicy DeleteScalingPolicy"
@@ -206,14 +218,14 @@ def _scaling(plan: Plan, name: str, home: str, account: str) -> Iterator[Stateme
 
 
 def _builds(plan: Plan, name: str, home: str) -> Iterator[Statement]:
-    projects = [f"arn:{name}:codebuild:{home}:project/{step.request['name']}" for step in of(plan, "CreateProject")]
+    projects = [f"arn:{name}:codebuild:{home}:project/{step.request['name']}" for step in of(plan, _PROJECT)]
     if projects:
         calls = "CreateProject StartBuild BatchGetBuilds BatchGetProjects StopBuild DeleteProject"
         yield statement([f"codebuild:{one}" for one in calls.split()], projects)
     made = [step.request["repositoryName"] for step in of(plan, "CreateRepository")]
     stores = [f"arn:{name}:ecr:{home}:repository/{store}" for store in made]
     if stores:
-        calls = "CreateRepository DescribeRepositories DescribeImages DeleteRepository"
+        calls = "CreateRepository TagResource ListTagsForResource DescribeRepositories DeleteRepository"
         yield statement([f"ecr:{one}" for one in calls.split()], stores)
 
 
@@ -224,6 +236,10 @@ def _follow(plan: Plan, name: str, home: str) -> Iterator[Statement]:
     yield statement(["logs:DescribeLogStreams"], [f"{group}:*" for group in groups[:-1] + endpoints])
     streams = [f"{group}:log-stream:{plan.run}*" for group in groups[:-1]]
     yield statement(["logs:GetLogEvents"], streams + [f"{endpoint}:log-stream:*" for endpoint in endpoints])
+    # Groups that AWS makes for one run alone go with it.
+    builds = [f"arn:{name}:logs:{home}:log-group:/aws/codebuild/{step.request['name']}" for step in of(plan, _PROJECT)]
+    if endpoints or builds:
+        yield statement(["logs:DeleteLogGroup"], [f"{arn}{end}" for arn in endpoints + builds for end in ("", ":*")])
     made = [f"arn:{name}:logs:{home}:log-group:{step.request['logGroupName']}" for step in of(plan, "CreateLogGroup")]
     if made:
         calls = ("CreateLogGroup", "PutRetentionPolicy", "DeleteLogGroup")

@@ -13,6 +13,9 @@ from sm_launch.table import table
 
 Statement = dict[str, Any]
 
+# Members that say where SageMaker writes to, and parts whose S3Uri does (API reference of the Create calls).
+_WRITTEN = ("S3OutputPath", "S3FailurePath", "DestinationS3Uri")
+_WRITTEN_PARTS = ("S3Output", "CheckpointConfig")
 _S3 = re.compile(r"s3://([^/\s]+)(?:/(\S*))?")
 
 
@@ -77,8 +80,14 @@ def key_statements(
             yield statement(["kms:CreateGrant"], resources, condition | {"Bool": {"kms:GrantIsForAWSResource": "true"}})
 
 
-def object_arns(plan: Plan, uris: Iterable[str]) -> list[str]:
-    """ARNs of the objects below the URIs: the run's whole prefix where the run's id is in the key, else their own."""
+def object_arns(plan: Plan, uris: Iterable[str], whole_run: bool = True) -> list[str]:
+    """ARNs of the objects below the URIs.
+
+    Args:
+        plan: the plan.
+        uris: s3://BUCKET/KEY each.
+        whole_run: the run's whole prefix stands for every key with the run's id in it, which makes a short policy.
+    """
     name, _ = partition(plan.region)
     arns = set()
     for uri in uris:
@@ -87,7 +96,7 @@ def object_arns(plan: Plan, uris: Iterable[str]) -> list[str]:
             continue
         bucket, key = found[1], found[2] or ""
         parts = key.split("/")
-        if bucket == plan.bucket and plan.run in parts:
+        if whole_run and bucket == plan.bucket and plan.run in parts:
             key = "/".join(parts[: parts.index(plan.run) + 1]) + "/"
         arns.add(f"arn:{name}:s3:::{bucket}/{key}*")
     # A longer prefix below a shorter one says nothing more.
@@ -105,6 +114,27 @@ def request_uris(plan: Plan) -> Iterator[str]:
         if step.service in ("sagemaker", "fsx"):
             for _, text in texts(step.request):
                 yield from (found[0] for found in _S3.finditer(text))
+
+
+def buckets(plan: Plan) -> list[str]:
+    """Every bucket that the plan's jobs and endpoints read or write, the run's own first."""
+    others = {uri.removeprefix("s3://").split("/", 1)[0] for uri in request_uris(plan)}
+    return [plan.bucket, *sorted(others - {plan.bucket})]
+
+
+def output_uris(value: Any) -> Iterator[str]:
+    """The folders that a request has jobs and endpoints write to, each with a slash at its end."""
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            if name in _WRITTEN and isinstance(part, str):
+                yield f"{part.rstrip('/')}/"
+            elif name in _WRITTEN_PARTS and "S3Uri" in part:
+                yield f"{part['S3Uri'].rstrip('/')}/"
+            else:
+                yield from output_uris(part)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from output_uris(part)
 
 
 def list_statements(

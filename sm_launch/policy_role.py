@@ -11,8 +11,10 @@ from sm_launch.policy_parts import (
     Statement,
     brought_uris,
     key_statements,
+    keys_of,
     list_statements,
     object_arns,
+    output_uris,
     request_uris,
     statement,
 )
@@ -28,6 +30,12 @@ _NAMESPACES = (
     "/aws/sagemaker/TransformJobs",
     "/aws/sagemaker/Endpoints",
 )
+_MLFLOW_SERVER = "mlflow-tracking-server"
+# What a run that logs parameters, metrics, models and inputs calls; nothing that deletes.
+_MLFLOW_CALLS = (
+    "CreateExperiment CreateRun GetExperiment GetExperimentByName GetRun LogBatch LogInputs LogMetric LogModel "
+    "LogOutputs LogParam SearchExperiments SearchRuns SetExperimentTag SetTag UpdateRun"
+)
 
 
 def role_statements(plan: Plan, account: str) -> Iterator[Statement]:
@@ -35,10 +43,12 @@ def role_statements(plan: Plan, account: str) -> Iterator[Statement]:
     name, _ = partition(plan.region)
     home = f"{plan.region}:{account}"
     objects = object_arns(plan, [*request_uris(plan), *brought_uris(plan)])
-    own = [arn for arn in objects if arn.startswith(f"arn:{name}:s3:::{plan.bucket}/")]
     yield statement(["s3:GetObject"], objects)
-    # The platform deletes checkpoints that the container deleted.
-    yield statement(["s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"], own)
+    # Not the data set, and not the code: a job can spoil its own results only.
+    written = object_arns(plan, [uri for step in plan.steps for uri in output_uris(step.request)], whole_run=False)
+    if written:
+        # The platform deletes checkpoints that the container deleted.
+        yield statement(["s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"], written)
     yield from list_statements(objects)
     members = ("KmsKeyId", "VolumeKmsKeyId", "KMSMasterKeyID")
     yield from key_statements(plan, account, members, ("DescribeKey", "Encrypt", "Decrypt", "GenerateDataKey"))
@@ -48,6 +58,18 @@ def role_statements(plan: Plan, account: str) -> Iterator[Statement]:
     yield statement(["logs:CreateLogStream", "logs:PutLogEvents"], [f"{group}:log-stream:*"])
     yield statement(["cloudwatch:PutMetricData"], None, {"StringEquals": {"cloudwatch:namespace": list(_NAMESPACES)}})
     yield from _network(plan, name, home)
+    yield from _mlflow(plan)
+
+
+def _mlflow(plan: Plan) -> Iterator[Statement]:
+    """Logging to the MLflow that a training names; a server's actions are MLflow's own calls, an app has one."""
+    arns = [arn for step in plan.steps for arn in keys_of(step.request, "MlflowResourceArn")]
+    servers = [arn for arn in arns if f":{_MLFLOW_SERVER}/" in arn]
+    apps = [arn for arn in arns if arn not in servers]
+    if servers:
+        yield statement([f"sagemaker-mlflow:{one}" for one in _MLFLOW_CALLS.split()], servers)
+    if apps:
+        yield statement(["sagemaker:CallMlflowAppApi"], apps)
 
 
 def _images(plan: Plan, name: str) -> Iterator[Statement]:

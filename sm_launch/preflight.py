@@ -8,6 +8,7 @@ from typing import Any
 from sm_launch import aws, phi, quotas
 from sm_launch.bucket import check_bucket
 from sm_launch.errors import LaunchError
+from sm_launch.policy_parts import buckets
 from sm_launch.steps import Plan
 
 logger = logging.getLogger(__name__)
@@ -23,11 +24,13 @@ def check_account(plan: Plan, session: Any, with_quotas: bool = True) -> None:
 
     Raises:
         LaunchError: no credentials, another account than the role's, no bucket or one of another region, a data prefix
-            without objects, no role, or a quota that is too low.
+            without objects, no role, a quota that is too low, or patient data in a bucket that is not fit for them.
     """
     _account(plan, session)
-    if not any(step.operation == "CreateBucket" for step in plan.steps):
+    if not phi.makes_bucket(plan):
         _bucket(plan, session)
+    if plan.profile == phi.PROFILE:
+        _protected(plan, session)
     _inputs(plan, session)
     _role(plan, session)
     if with_quotas:
@@ -47,11 +50,16 @@ def _account(plan: Plan, session: Any) -> None:
 
 
 def _bucket(plan: Plan, session: Any) -> None:
-    """The bucket exists, in the jobs' region, and is fit for patients where the profile says so."""
-    store = aws.client(session, "s3")
-    if not check_bucket(store, plan.bucket, plan.region):
+    """The bucket exists, in the jobs' region."""
+    if not check_bucket(aws.client(session, "s3"), plan.bucket, plan.region):
         raise LaunchError(f"bucket {plan.bucket}: does not exist; set bucket.create to true, or name another.")
-    if plan.profile == "phi" and (problems := phi.bucket_problems(store, plan.bucket)):
+
+
+def _protected(plan: Plan, session: Any) -> None:
+    """Every bucket that jobs read patients' data from or write to is fit for them; one that the plan makes will be."""
+    store = aws.client(session, "s3")
+    asked = [name for name in buckets(plan) if name != plan.bucket or not phi.makes_bucket(plan)]
+    if problems := [sentence for name in asked for sentence in phi.bucket_problems(store, name)]:
         raise LaunchError(" ".join(problems))
 
 
@@ -90,15 +98,26 @@ def foreign_inputs(plan: Plan) -> set[str]:
 
 
 def _role(plan: Plan, session: Any) -> None:
-    """The execution role exists; who may not look is not stopped."""
+    """The execution role exists; who may not look, or cannot reach IAM, is not stopped."""
     from botocore.exceptions import ClientError
 
     name = plan.role.rsplit("/", 1)[-1]
+    service = aws.client(session, "iam", patient=False)
+
+    def there() -> bool:
+        try:
+            return bool(service.get_role(RoleName=name))
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") == "NoSuchEntity":
+                return False
+            raise
+
     try:
-        aws.client(session, "iam").get_role(RoleName=name)
-    except ClientError as error:
-        if error.response["Error"].get("Code") == "NoSuchEntity":
-            raise LaunchError(
-                f"role {name}: does not exist; make it from the policies that 'sm_launch policy SPEC' prints."
-            ) from error
-        logger.info("the role %s could not be looked at (%s); AWS will", name, error.response["Error"].get("Code"))
+        found = aws.ask(f"look at the role {name}", there)
+    except LaunchError as error:
+        logger.warning("the role is not checked, SageMaker will do it: %s", error)
+        return
+    if not found:
+        raise LaunchError(
+            f"role {name}: does not exist; make it from the policies that 'sm_launch policy SPEC' prints."
+        )

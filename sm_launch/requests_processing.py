@@ -29,6 +29,7 @@ def processing_job(frame: Frame, preprocess: Preprocess) -> dict[str, Any]:
         "module": preprocess.module,
         "arguments": arguments_of(preprocess),
         "launch": "none",
+        **frame.redaction(),
     }
     if preprocess.sharded:
         parts = (*preprocess.sharded, *preprocess.replicated)

@@ -85,6 +85,7 @@ def training_job(frame: Frame, train: Train) -> dict[str, Any]:
         "launch": launch_mode(train),
         "processes_per_host": train.processes_per_host,
         "keep": list(train.keep),
+        **frame.redaction(),
     }
 
 

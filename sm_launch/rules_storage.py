@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sm_launch.container.redaction import redact
+from sm_launch.frame import PHI
 from sm_launch.instances import instance, known, takes_volume_key
 from sm_launch.steps import Plan
 from sm_launch.views import CREATE_PROCESSING, fleets, of
@@ -38,6 +40,18 @@ def hardware_encrypts(plan: Plan) -> Iterator[str]:
                 f"{fleet.step.name}: the disks of {fleet.instance_type} are encrypted by hardware and take no KMS key; "
                 "uploads and outputs have yours."
             )
+
+
+def file_names(plan: Plan) -> Iterator[str]:
+    """Under profile phi shows some of the file names that go to S3, since no detector knows a person's name in one."""
+    for copy in plan.copies if plan.profile == PHI else ():
+        names = [name for name, _ in copy.files]
+        shown = dict.fromkeys(names[index] for index in (0, len(names) // 2, -1) if names)
+        yield (
+            f"Folder {copy.folder}: the names of its {len(names)} files go to S3 keys and to logs outside the "
+            f"encrypted data, such as {', '.join(redact(name) for name in shown)}; a person's name in one is not "
+            f"recognized, so look at them."
+        )
 
 
 def local_disk_size(plan: Plan) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """The container's side of a job: runs a MONAI Bundle as job.json says. Standard library only, Python 3.8 on.
 
 It is started as ContainerEntrypoint of training and processing jobs, and by the sagemaker-training toolkit as
-``sagemaker_program`` of tuning trials. Beside it lie instructions.py, launchers.py, artifact.py, job.json,
-bundle/ and, where packages must be installed, requirements.txt.
+``sagemaker_program`` of tuning trials. Beside it lie instructions.py, launchers.py, artifact.py, redaction.py,
+job.json, bundle/ and, where packages must be installed, requirements.txt.
 
 job.json::
 
@@ -14,6 +14,7 @@ job.json::
      "joined": {"data": {"imagesTr": "{input:images}"}},  inputs to make of parts of others
      "launch": "torchrun",               none, torchrun, mpirun or smddprun
      "processes_per_host": null,         null: one for each GPU, or one
+     "redact": true,                     profile phi: mask what looks like a secret or an identity in log and reason
      "hyperparameters": {"lr": "optimizer::lr"},   hyperparameter name -> knob; others are knobs by their own name
      "keep": ["*", "!models/*_last.pt"]}           what goes into the model, see artifact.py; absent: everything
 
@@ -41,6 +42,7 @@ from typing import Any
 
 import artifact
 import launchers
+import redaction
 from instructions import TRAIN, JobError, Places, arguments_of, checkpoint_folder, join, read_json
 
 logger = logging.getLogger("sm_launch")
@@ -108,12 +110,17 @@ def environment(places: Places, cluster: launchers.Cluster) -> dict[str, str]:
 
 
 class Child:
-    """The job's main process; its lines go on to the log, the last ones are kept, SIGTERM is passed on."""
+    """The job's main process; its lines go on to the log, the last ones are kept, SIGTERM is passed on.
+
+    Attributes:
+        redacted: whether lines are masked before anybody but this process sees them.
+    """
 
     def __init__(self) -> None:
         self.lines: deque = deque(maxlen=LAST_LINES)
         self.process: subprocess.Popen | None = None
         self.told = False
+        self.redacted = False
         signal.signal(signal.SIGTERM, self._terminate)
 
     def run(self, command: list[str], cwd: Path, env: Mapping[str, str]) -> int:
@@ -125,13 +132,18 @@ class Child:
         if self.told:
             self._terminate()
         for line in self.process.stdout:
-            sys.stdout.buffer.write(line)
+            text = self.cleaned(line.decode("utf-8", "replace").rstrip())
+            sys.stdout.buffer.write(text.encode() + b"\n" if self.redacted else line)
             sys.stdout.buffer.flush()
-            self.lines.append(line.decode("utf-8", "replace").rstrip())
+            self.lines.append(text)
         code = self.process.wait()
         if self.told and code != 0:
             return TERMINATED
         return code if code >= 0 else 128 - code
+
+    def cleaned(self, text: str) -> str:
+        """A text as the log and the platform may have it."""
+        return redaction.redact(text) if self.redacted else text
 
     def _terminate(self, *_: Any) -> None:
         self.told = True
@@ -156,6 +168,10 @@ def run(places: Places, child: Child) -> int:
         JobError: it cannot be started.
     """
     job = read_json(CODE / "job.json")
+    if job.get("redact"):
+        child.redacted = True
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(mask)
     launch = job.get("launch", launchers.NONE)
     if launch not in launchers.LAUNCHERS:
         raise JobError(f"job.json: launch is '{launch}', but one of {', '.join(launchers.LAUNCHERS)} is wanted.")
@@ -188,6 +204,12 @@ def run(places: Places, child: Child) -> int:
     return code
 
 
+def mask(record: logging.LogRecord) -> bool:
+    """A filter that lets every record through, redacted."""
+    record.msg, record.args = redaction.redact(record.getMessage()), ()
+    return True
+
+
 def leave_model(job: Mapping[str, Any], places: Places, overrides: Mapping[str, Any], finished: bool) -> None:
     """Assemble the artifact; of a training that was told to stop, only if it has kept something."""
     checkpoints = checkpoint_folder(overrides, places.bundle)
@@ -208,11 +230,12 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="[sm_launch] %(message)s")
     places = Places(Path(os.environ.get(BASE_VARIABLE, "/opt/ml")))
     (places.base / "work").mkdir(parents=True, exist_ok=True)
+    child = Child()
     try:
-        return run(places, Child())
+        return run(places, child)
     except (JobError, OSError) as error:
         logger.error("%s", error)
-        tell(places, f"error: {error}")
+        tell(places, child.cleaned(f"error: {error}"))
         return 1
 
 

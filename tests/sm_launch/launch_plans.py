@@ -304,7 +304,13 @@ def bucket() -> list[Step]:
 
 
 def code_uploads(launch: str = "none", requirements: str = "monai==1.6.1\n", **job: Any) -> tuple[Upload, ...]:
-    content = {"kind": "train", "configs": ["configs/train.json"], "overrides": {}, "launch": launch} | job
+    content = {
+        "kind": "train",
+        "configs": ["configs/train.json"],
+        "overrides": {},
+        "launch": launch,
+        "redact": True,
+    } | job
     return (
         upload("job.json", json.dumps(content)),
         upload("entry.py", "import os\n"),

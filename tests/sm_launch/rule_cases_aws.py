@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import launch_plans as lp
 from rule_cases import STORE, TRAIN, TRAINING_ADVICE, TRAINING_CASES, A, Case, machine, one, some
+
+from sm_launch.steps import Copy
 
 
 def channel_on(directory: str) -> Callable:
@@ -175,6 +178,7 @@ CASES = (
     ),
 )
 
+FILES = tuple((f"imagesTr/case_{number}.nii.gz", 1) for number in range(1, 5))
 ADVICE_CASES = (
     *TRAINING_ADVICE,
     Case(
@@ -182,6 +186,13 @@ ADVICE_CASES = (
         lambda: replace(one(TRAIN, machine("ml.g5.2xlarge"))(), kms_key="alias/brats"),
         "demo-1a2b-train: the disks of ml.g5.2xlarge are encrypted by hardware and take no KMS key; uploads and "
         "outputs have yours.",
+    ),
+    Case(
+        "file-names",
+        lambda: replace(lp.plan(TRAIN, profile="phi"), copies=(Copy(Path("Task01"), "", FILES),)),
+        "Folder Task01: the names of its 4 files go to S3 keys and to logs outside the encrypted data, such as "
+        "imagesTr/case_1.nii.gz, imagesTr/case_3.nii.gz, imagesTr/case_4.nii.gz; a person's name in one is not "
+        "recognized, so look at them.",
     ),
     Case(
         "realtime-limits",

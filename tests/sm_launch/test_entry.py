@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from jobs import CONTAINER
 
-NAMES = ("launchers", "instructions", "artifact", "entry")
+NAMES = ("redaction", "launchers", "instructions", "artifact", "entry")
 
 
 @pytest.fixture(scope="module")

@@ -45,6 +45,7 @@ PROTECTIVE = {
 }
 SECRETS = {
     "an AWS access key": "AKIAIOSFODNN7EXAMPLE",
+    "an AWS secret key": "wJalrXUtnFEMIxK7MDENG+bPxRfiCYEXAMPLEKEY",
     "a private key": "-----BEGIN RSA PRIVATE KEY-----",
     "a token": "ghp_" + "a1B2" * 9,
     "a password or key": "password=hunter22",
@@ -363,12 +364,33 @@ def test_tracker_outside_the_account_is_refused(files: tuple) -> None:
         "arn:aws:kms:us-east-1:123456789012:key/19500101-12ab-34cd-56ef-1234567890ab",
         "subnet-0195001011abcdef0",
         "tokens=4096",
+        "train_loss=0.19870315",
+        "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+        "DA39A3EE5E6B4B0D3255BFEF95601890AFD80709",
+        "s3://bucket/data/Task01BrainTumour/imagesTr/BRATS001.nii.gz",
+        "opt/ml/input/data/train/imagesTr/BRATS01",
+        "CreateHyperParameterTuningJobRequestWithNames",
+        "sha256:RBNvo1WzZ4oRRq0W9+hknpT7T8If536DEMBg9hyq/4o=",
         "sagemaker_submit_directory",
         "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch:2.13-cu133-amzn2023-sagemaker",
     ],
 )
 def test_what_a_plan_holds_anyway_is_no_finding(text: str) -> None:
     assert kinds(text) == []
+
+
+def test_bare_secret_key_with_slashes_is_found_and_masked() -> None:
+    key = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+    assert kinds(f"uses {key}") == ["an AWS secret key"]
+    assert phi.redact(f"key={key}, epoch 1/2") == "key=[an AWS secret key], epoch 1/2"
+
+
+def test_job_whose_log_is_not_masked_is_refused() -> None:
+    files = lp.code_uploads(redact=False)
+    assert phi.check(lp.plan(lp.training(), uploads=files)) == [
+        "demo-1a2b-train: redact in its job.json is what protects patient data in CreateTrainingJob, and it is missing "
+        "or off; set it to true."
+    ]
 
 
 def test_log_lines_are_redacted() -> None:

@@ -131,19 +131,19 @@ def test_role_is_passed_to_its_service_only() -> None:
 
 def test_caller_may_start_follow_and_take_down_each_thing() -> None:
     policy = caller_policy(whole(), lp.ACCOUNT)
-    for verb in ("Create", "Describe", "Delete"):
-        for thing, kind in {
-            "TrainingJob": "training-job/demo-1a2b-train",
-            "ProcessingJob": "processing-job/demo-1a2b-store",
-            "HyperParameterTuningJob": "hyper-parameter-tuning-job/demo-1a2b-tune",
-            "Model": "model/demo-1a2b-model",
-            "EndpointConfig": "endpoint-config/demo-1a2b-config",
-            "Endpoint": "endpoint/demo-1a2b-endpoint",
-        }.items():
+    for thing, kind in {
+        "TrainingJob": "training-job/demo-1a2b-train",
+        "ProcessingJob": "processing-job/demo-1a2b-store",
+        "HyperParameterTuningJob": "hyper-parameter-tuning-job/demo-1a2b-tune",
+        "TransformJob": "transform-job/demo-1a2b-batch",
+        "Model": "model/demo-1a2b-model",
+        "EndpointConfig": "endpoint-config/demo-1a2b-config",
+        "Endpoint": "endpoint/demo-1a2b-endpoint",
+    }.items():
+        # Jobs are stopped, and their records stay; what is no job is deleted.
+        for verb in ("Create", "Describe", "Stop" if thing.endswith("Job") else "Delete"):
             arns = [arn for one in allowed(policy, f"sagemaker:{verb}{thing}") for arn in one["Resource"]]
             assert f"arn:aws:sagemaker:us-east-1:123456789012:{kind}" in arns
-    # A transform job is never deleted: the API has no such call.
-    assert allowed(policy, "sagemaker:StopTransformJob")
 
 
 def test_caller_may_do_all_that_down_and_ls_do() -> None:
@@ -164,7 +164,6 @@ def test_plan_of_one_training_gets_nothing_of_the_others() -> None:
         "sagemaker:CreateTrainingJob",
         "sagemaker:DescribeTrainingJob",
         "sagemaker:StopTrainingJob",
-        "sagemaker:DeleteTrainingJob",
         "sagemaker:AddTags",
         "sagemaker:ListTags",
     }
@@ -173,13 +172,52 @@ def test_plan_of_one_training_gets_nothing_of_the_others() -> None:
 
 def test_objects_are_those_of_the_run() -> None:
     for policy in (caller_policy(whole(), lp.ACCOUNT), role_policy(whole(), lp.ACCOUNT)):
-        for action in ("s3:GetObject", "s3:PutObject"):
-            assert [one["Resource"] for one in allowed(policy, action)] == [["arn:aws:s3:::demo-bucket/demo-1a2b/*"]]
+        assert [one["Resource"] for one in allowed(policy, "s3:GetObject")] == [
+            ["arn:aws:s3:::demo-bucket/demo-1a2b/*"]
+        ]
     listed = {"s3:prefix": ["demo-1a2b/*"]}
     assert allowed(role_policy(whole(), lp.ACCOUNT), "s3:ListBucket")[0]["Condition"] == {"StringLike": listed}
     # The caller's HeadBucket has no prefix.
     caller = allowed(caller_policy(whole(), lp.ACCOUNT), "s3:ListBucket")[0]
     assert caller["Condition"] == {"StringLikeIfExists": listed}
+
+
+def test_role_writes_to_outputs_only() -> None:
+    """Neither the data set nor the code: what jobs read they cannot change."""
+    written = [one["Resource"] for one in allowed(role_policy(whole(), lp.ACCOUNT), "s3:PutObject")]
+    assert written == [one["Resource"] for one in allowed(role_policy(whole(), lp.ACCOUNT), "s3:DeleteObject")]
+    root = f"arn:aws:s3:::{lp.BUCKET}/{lp.RUN}"
+    assert written == [[f"{root}/{name}/*" for name in ("answers", "labels", "output", "store")]]
+    kept = lp.put("CheckpointConfig", {"S3Uri": f"{lp.ROOT}/checkpoints"})
+    policy = role_policy(lp.plan(lp.changed(lp.training(), kept)), lp.ACCOUNT)
+    assert allowed(policy, "s3:DeleteObject")[0]["Resource"] == [f"{root}/checkpoints/*", f"{root}/output/*"]
+    assert not allowed(role_policy(lp.plan(lp.model()), lp.ACCOUNT), "s3:PutObject")
+
+
+@pytest.mark.parametrize(
+    ("arn", "actions"),
+    [
+        ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/app-1", {"sagemaker:CallMlflowAppApi"}),
+        (
+            "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/s",
+            {"sagemaker-mlflow:LogBatch", "sagemaker-mlflow:CreateRun", "sagemaker-mlflow:GetExperimentByName"},
+        ),
+    ],
+)
+def test_role_may_log_to_the_mlflow_of_the_training(arn: str, actions: set[str]) -> None:
+    step = lp.changed(lp.training(), lp.put("MlflowConfig", {"MlflowResourceArn": arn}))
+    policy = role_policy(lp.plan(step, profile="standard"), lp.ACCOUNT)
+    (statement,) = [one for one in policy["Statement"] if one["Resource"] == [arn]]
+    assert actions <= set(statement["Action"]) <= set(ACTIONS)
+    assert not [action for action in statement["Action"] if ":Delete" in action]
+
+
+def test_caller_may_release_a_warm_pool_and_go_on_with_an_upload() -> None:
+    warm = lp.changed(lp.training(), lp.put("ResourceConfig.KeepAlivePeriodInSeconds", 600))
+    (update,) = allowed(caller_policy(lp.plan(warm), lp.ACCOUNT), "sagemaker:UpdateTrainingJob")
+    assert update["Resource"] == [f"arn:aws:sagemaker:us-east-1:123456789012:training-job/{lp.RUN}-train"]
+    (parts_of,) = allowed(caller_policy(lp.plan(warm), lp.ACCOUNT), "s3:ListMultipartUploadParts")
+    assert parts_of["Resource"] == ["arn:aws:s3:::demo-bucket/demo-1a2b/*"]
 
 
 def test_folders_that_are_copied_may_be_written_by_the_caller_and_read_by_the_role() -> None:
@@ -205,7 +243,7 @@ def test_role_reads_data_of_another_bucket_and_does_not_write_there() -> None:
     plan = lp.plan(lp.changed(lp.training(), lp.put(source, "s3://hospital-data/brats/")))
     policy = role_policy(plan, lp.ACCOUNT)
     assert "arn:aws:s3:::hospital-data/brats/*" in allowed(policy, "s3:GetObject")[0]["Resource"]
-    assert allowed(policy, "s3:PutObject")[0]["Resource"] == ["arn:aws:s3:::demo-bucket/demo-1a2b/*"]
+    assert allowed(policy, "s3:PutObject")[0]["Resource"] == ["arn:aws:s3:::demo-bucket/demo-1a2b/output/*"]
     assert {one["Resource"][0] for one in allowed(policy, "s3:ListBucket")} == {
         "arn:aws:s3:::hospital-data",
         "arn:aws:s3:::demo-bucket",
