@@ -74,16 +74,16 @@ def _sagemaker(plan: Plan, name: str, home: str) -> Iterator[Statement]:
         if step.service != "sagemaker" or step.operation not in _JOBS:
             continue
         kind, others = _JOBS[step.operation]
-        arns = [f"arn:{name}:sagemaker:{home}:{kind}/{step.name}"]
-        create = list(arns)
-        if step.operation == "CreateEndpoint":
-            create.append(f"arn:{name}:sagemaker:{home}:endpoint-config/{step.request['EndpointConfigName']}")
+        # ``predict`` starts jobs like a batch run's, and names them by it and a checksum.
+        names = [step.name, *([f"{step.name}-*"] if step.operation == "CreateTransformJob" else ())]
+        arns = [f"arn:{name}:sagemaker:{home}:{kind}/{one}" for one in names]
+        config = step.request.get("EndpointConfigName") if step.operation == "CreateEndpoint" else None
+        create = [*arns, *([f"arn:{name}:sagemaker:{home}:endpoint-config/{config}"] if config else ())]
         action = f"sagemaker:{step.operation}"
         yield statement([action], create, _conditions(plan, step, condition_keys(action)))
         yield statement([f"sagemaker:{one}" for one in f"{others} AddTags ListTags".split()], arns)
         if step.request.get("ResourceConfig", {}).get("KeepAlivePeriodInSeconds"):
-            # ``down`` gives the machines of the warm pool back.
-            yield statement(["sagemaker:UpdateTrainingJob"], arns)
+            yield statement(["sagemaker:UpdateTrainingJob"], arns)  # ``down`` gives the warm pool's machines back.
         if step.operation == CREATE_TUNING:
             # AWS names a trial by its tuning job, a number and a hash.
             trials = [f"arn:{name}:sagemaker:{home}:training-job/{step.name}-*"]
@@ -220,7 +220,7 @@ def _scaling(plan: Plan, name: str, home: str, account: str) -> Iterator[Stateme
 def _builds(plan: Plan, name: str, home: str) -> Iterator[Statement]:
     projects = [f"arn:{name}:codebuild:{home}:project/{step.request['name']}" for step in of(plan, _PROJECT)]
     if projects:
-        calls = "CreateProject StartBuild BatchGetBuilds BatchGetProjects StopBuild DeleteProject"
+        calls = "CreateProject StartBuild ListBuildsForProject BatchGetBuilds BatchGetProjects StopBuild DeleteProject"
         yield statement([f"codebuild:{one}" for one in calls.split()], projects)
     made = [step.request["repositoryName"] for step in of(plan, "CreateRepository")]
     stores = [f"arn:{name}:ecr:{home}:repository/{store}" for store in made]
