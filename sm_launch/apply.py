@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sm_launch import aws, resources
@@ -13,15 +14,17 @@ from sm_launch.errors import LaunchError
 from sm_launch.fleet import fleet_of
 from sm_launch.frame import PHI
 from sm_launch.manifest import ASKED, MADE, Entry, Manifest
+from sm_launch.ownership import ASKED_FOR, adopt, check_unchanged, fingerprint
 from sm_launch.requests_fsx import FILE_SYSTEM_ID, MOUNT_NAME
 from sm_launch.requests_scaling import policy_arn
+from sm_launch.spending import HOURS
 from sm_launch.steps import Plan, Step
 from sm_launch.views import instructions
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 15.0
-# How AWS words that a name is taken: after a lost connection it is our own, since names hold the run's id.
+# How AWS words that a name is taken: after a lost connection it may be our own.
 _TAKEN_CODES = {"ResourceInUse", "ResourceInUseException", "ResourceAlreadyExistsException", "BucketAlreadyOwnedByYou"}
 _TAKEN_WORDS = ("already exist", "must be unique")
 
@@ -41,10 +44,13 @@ def apply(
         poll_seconds: how often AWS is asked whether a thing is ready.
 
     Raises:
-        LaunchError: AWS refused, or a thing that the next step needs failed.
+        LaunchError: AWS refused, a name is taken by a stranger's thing, the run was made from another spec, or a thing
+            that the next step needs failed.
     """
     from sm_launch.sync import copy_folder, put_uploads
 
+    check_unchanged(plan, manifest)
+    manifest.copies = list(dict.fromkeys((*manifest.copies, *(copy.uri for copy in plan.copies))))
     manifest.save()
     filled: dict[str, str] = {}
     # Jobs read what is uploaded, and uploads need the bucket.
@@ -86,11 +92,11 @@ def _do(
 ) -> None:
     """One step: note, ask, note, wait."""
     request = fill(step.request, filled)
-    entry = manifest.entry(step.kind, step.name) if step.kind else None
-    if entry:
-        entry.state, entry.facts = ASKED, {**fleet_of(step), **searched(plan, step)}
-        manifest.save()
-    answer = _ask(step, request, session)
+    entry, before = _note(plan, step, manifest) if step.kind else (None, None)
+    answer = {} if entry and before and _builds(entry, before, session) else _ask(step, request, session)
+    if answer is None and entry:
+        adopt(manifest, entry, before, session)
+    answer = answer or {}
     if "PolicyARN" in answer:
         filled[policy_arn(request["PolicyName"])] = answer["PolicyARN"]
     if entry:
@@ -108,6 +114,31 @@ def _do(
             filled[MOUNT_NAME] = found["LustreConfiguration"]["MountName"]
 
 
+def _note(plan: Plan, step: Step, manifest: Manifest) -> tuple[Entry, Entry | None]:
+    """The entry of what is about to be asked for, saved, and what it was before."""
+    known = [one for one in manifest.entries if (one.kind, one.name) == (step.kind, step.name)]
+    before = replace(known[0]) if known else None
+    entry = manifest.entry(step.kind, step.name)
+    facts = {**fleet_of(step), **searched(plan, step), ASKED_FOR: fingerprint(plan, step)}
+    if step.kind == resources.TRANSFORM:
+        facts[resources.PATTERN] = step.request
+    if before and HOURS in before.facts:
+        facts[HOURS] = before.facts[HOURS]
+    entry.state, entry.facts = ASKED, facts
+    manifest.save()
+    return entry, before
+
+
+def _builds(entry: Entry, before: Entry, session: Any) -> bool:
+    """Whether an earlier ``apply`` started the run's build, which is not to be started twice, as it would be with no
+    name to be taken."""
+    if entry.kind != resources.BUILD:
+        return False
+    entry.facts |= {"id": before.facts["id"]} if "id" in before.facts else {}
+    found = resources.find(entry, session)
+    return found is not None and found["buildStatus"] not in resources.KINDS[entry.kind].failed
+
+
 def searched(plan: Plan, step: Step) -> dict[str, Any]:
     """Of a tuning job: which hyperparameter is which knob of the bundle, so its results can be read as overrides."""
     if step.kind != resources.TUNING:
@@ -115,21 +146,21 @@ def searched(plan: Plan, step: Step) -> dict[str, Any]:
     return {"hyperparameters": instructions(plan, step.request["TrainingJobDefinition"])["hyperparameters"]}
 
 
-def _ask(step: Step, request: Mapping[str, Any], session: Any) -> Mapping[str, Any]:
-    """The call; a name that is taken is ours from an answer that was lost."""
+def _ask(step: Step, request: Mapping[str, Any], session: Any) -> Mapping[str, Any] | None:
+    """The call; None if the name is taken."""
     from botocore import xform_name
     from botocore.exceptions import ClientError
 
     method = getattr(aws.client(session, step.service), xform_name(step.operation))
 
-    def call() -> Mapping[str, Any]:
+    def call() -> Mapping[str, Any] | None:
         try:
             return method(**request)
         except ClientError as error:
             found = error.response.get("Error", {})
             message = str(found.get("Message", "")).lower()
             if step.kind and (found.get("Code") in _TAKEN_CODES or any(word in message for word in _TAKEN_WORDS)):
-                return {}
+                return None
             raise
 
     return aws.ask(f"make the {step.kind or step.operation} {step.name}".strip(), call)

@@ -100,11 +100,15 @@ def parser() -> argparse.ArgumentParser:
     results.add_argument("run_id", help="id of the run, or its manifest file")
     results.add_argument("--best", type=Path, help="write the best trial's overrides to this JSON file")
     account(results)
-    predict = command("predict", "commands_state.predict_cases", "send a folder of cases to a run's endpoint")
+    predict = command(
+        "predict", "commands_state.predict_cases", "send a folder of cases to a run's endpoint or batch job"
+    )
     predict.add_argument("run_id", help="id of the run, or its manifest file")
-    predict.add_argument("cases", type=Path, help="folder of NIfTI files")
+    predict.add_argument("cases", type=Path, help="folder of images, or of a folder a case")
     predict.add_argument("output", type=Path, help="folder of the answers")
+    predict.add_argument("--yes", action="store_true", help="do not ask")
     account(predict)
+    waiting(predict)
     ls = command(
         "ls", "commands_state.list_runs", "runs of this machine, what is left of them, and what they cost so far"
     )

@@ -43,16 +43,24 @@ def show_results(options: argparse.Namespace) -> None:
 def predict_cases(options: argparse.Namespace) -> int:
     """``predict``; 1 if a case has no answer."""
     from sm_launch import aws
-    from sm_launch.predict import Event
-    from sm_launch.predict_run import predict_run
+    from sm_launch.predict import Event, Sending
+    from sm_launch.predict_run import Target, predict_run
+    from sm_launch.serving import MB
 
     def progress(event: Event) -> None:
         sys.stdout.write(f"[{event.done}/{event.total}] {event.case}: {event.state}, {event.detail}\n")
         sys.stdout.flush()
 
+    def agree(target: Target, sending: Sending) -> None:
+        sys.stdout.write(
+            f"{sending.cases} of {sending.total} cases, {sending.size / MB:.1f} MB, to {target} in {manifest.region}\n"
+        )
+        sys.stdout.flush()
+        confirmed("Send them?", options.yes)
+
     manifest = load(options.run_id)
     session = aws.open_session(manifest.region, options.aws_profile)
-    report = predict_run(manifest, session, options.cases, options.output, progress)
+    report = predict_run(manifest, session, options.cases, options.output, progress, agree, options.poll)
     sys.stdout.write(
         f"{len(report.answered)} answered, {len(report.skipped)} answered before, {len(report.failed)} failed\n"
     )
@@ -62,7 +70,9 @@ def predict_cases(options: argparse.Namespace) -> int:
 def take_down(options: argparse.Namespace) -> int:
     """``down``; 1 if something is left."""
     from sm_launch import aws
-    from sm_launch.down import delete_files, down, left
+    from sm_launch.down import down, left
+    from sm_launch.serving import MB
+    from sm_launch.stored import delete_files, stored
 
     manifest = load(options.run_id)
     session = aws.open_session(manifest.region, options.aws_profile)
@@ -76,10 +86,9 @@ def take_down(options: argparse.Namespace) -> int:
         sys.stdout.write(f"left: {line}\n")
     if not remaining:
         sys.stdout.write("nothing is left that runs\n")
-    if not options.files:
-        sys.stdout.write(
-            f"still costs: the run's files, s3://{manifest.bucket}/{manifest.folder}/ (delete by --files)\n"
-        )
+    for place in stored(manifest, session):
+        whose = "the run's files, delete by --files" if place.own else "copied by the run, other runs may read it"
+        sys.stdout.write(f"still costs: {place.uri} ({place.objects} objects, {place.size / MB:.1f} MB; {whose})\n")
     return 1 if problems or remaining else 0
 
 

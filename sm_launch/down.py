@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sm_launch import aws, resources
 from sm_launch.errors import LaunchError
-from sm_launch.manifest import GONE, Entry, Manifest
+from sm_launch.manifest import ASKED, GONE, Entry, Manifest
+from sm_launch.ownership import is_ours
+from sm_launch.spending import HOURS, alive_hours
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 10.0
 # Longest wait for one thing to go: a file system takes minutes.
 PATIENCE_SECONDS = 1800.0
-_RUNNING = ("InProgress", "Stopping")
+# States of a job, and of CodeBuild's build, that costs; and those of them in which it can be told to stop.
+_GOING = ("InProgress", "IN_PROGRESS")
+_RUNNING = (*_GOING, "Stopping")
 # States of a warm pool whose machines are billed (API reference, WarmPoolStatus).
 _KEPT = ("Available", "InUse")
 
@@ -38,10 +42,14 @@ def down(
         A sentence for everything that could not be removed; empty if nothing is left.
     """
     problems = []
-    for entry in _in_order(manifest):
+    for entry in list(_in_order(manifest)):
         try:
-            _remove(entry, session, poll_seconds, patience_seconds)
-            entry.state = GONE
+            if _is_strangers(entry, manifest, session):
+                logger.warning("the %s %s is not of this run, and is left alone", entry.kind, entry.name)
+                manifest.entries.remove(entry)
+            else:
+                _remove(entry, session, poll_seconds, patience_seconds)
+                entry.state = GONE
         except LaunchError as error:
             problems.append(str(error))
         manifest.save()
@@ -68,35 +76,19 @@ def left(manifest: Manifest, session: Any) -> list[str]:
     return found
 
 
-def delete_files(manifest: Manifest, session: Any) -> int:
-    """Delete the run's own files in S3, all versions of them; returns how many.
-
-    Raises:
-        LaunchError: AWS refuses.
-    """
-    store = aws.client(session, "s3")
-    place = {"Bucket": manifest.bucket, "Prefix": f"{manifest.folder}/"}
-    pages = store.get_paginator("list_object_versions").paginate(**place)
-    count = 0
-    for page in aws.ask("list the run's files", lambda: list(pages)):
-        listed = (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
-        objects = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in listed]
-        if objects:
-            wanted = {"Bucket": manifest.bucket, "Delete": {"Objects": objects, "Quiet": True}}
-            answer = aws.ask("delete the run's files", lambda wanted=wanted: store.delete_objects(**wanted))
-            if errors := answer.get("Errors"):
-                raise LaunchError(
-                    f"s3://{manifest.bucket}/{errors[0]['Key']}: was not deleted ({errors[0].get('Message')}), and "
-                    f"{len(errors) - 1} more; allow s3:DeleteObjectVersion."
-                )
-            count += len(objects)
-    return count
-
-
 def _in_order(manifest: Manifest) -> Iterator[Entry]:
     """What uses comes before what is used; within a kind the latest first."""
     for kind in resources.KINDS:
         yield from (entry for entry in reversed(manifest.entries) if entry.kind == kind and entry.state != GONE)
+
+
+def _is_strangers(entry: Entry, manifest: Manifest, session: Any) -> bool:
+    """Whether a thing that was asked for, without an answer, is somebody else's that has its name.
+
+    Raises:
+        LaunchError: AWS doesn't let it be looked at.
+    """
+    return entry.state == ASKED and _look(entry, session) is not None and not is_ours(entry, manifest.run, session)
 
 
 def _remove(entry: Entry, session: Any, poll_seconds: float, patience_seconds: float) -> None:
@@ -106,14 +98,28 @@ def _remove(entry: Entry, session: Any, poll_seconds: float, patience_seconds: f
         LaunchError: AWS refuses, or it does not go in time.
     """
     kind = resources.KINDS[entry.kind]
-    state = _look(entry, session)
+    if _end(entry, kind, session, poll_seconds, patience_seconds):
+        logger.info("%s the %s %s", "deleted" if kind.delete else "ended", entry.kind, entry.name)
+    if kind.logs:
+        _delete_logs(f"{kind.logs}{entry.name}", session)
+
+
+def _end(entry: Entry, kind: resources.Kind, session: Any, poll_seconds: float, patience_seconds: float) -> bool:
+    """Stop or delete one thing, and wait; False if there was none.
+
+    Raises:
+        LaunchError: AWS refuses, or it does not go in time.
+    """
+    found = resources.find(entry, session)
     name = resources.name_of(entry)
-    if name is None or state is None:
-        return
+    if name is None or found is None:
+        return False
+    state: str | None = _state(kind, found)
     service = aws.client(session, kind.service)
     deadline = time.monotonic() + patience_seconds
-    if kind.stop and state == "InProgress":
-        aws.ask(f"stop the {entry.kind} {entry.name}", lambda: getattr(service, kind.stop)(**{kind.name_key: name}))
+    if kind.stop and state in _GOING:
+        what = {kind.stop_key or kind.name_key: name}
+        aws.ask(f"stop the {entry.kind} {entry.name}", lambda: getattr(service, kind.stop)(**what))
     if kind.delete:
         # AWS refuses to delete an endpoint or a file system that is still being made.
         while state and kind.status_key and state not in (*kind.ready, *kind.failed) and time.monotonic() < deadline:
@@ -129,7 +135,30 @@ def _remove(entry: Entry, session: Any, poll_seconds: float, patience_seconds: f
         time.sleep(poll_seconds)
     if entry.facts.get("keep_alive_s"):
         _release(entry, service)
-    logger.info("%s the %s %s", "deleted" if kind.delete else "ended", entry.kind, entry.name)
+    if kind.costs and "CreationTime" in found:
+        # AWS tells nothing of what is deleted, and 'ls' shall still know what it cost.
+        entry.facts[HOURS] = entry.facts.get(HOURS, 0.0) + alive_hours(found)
+    return True
+
+
+def _delete_logs(group: str, session: Any) -> None:
+    """Delete the log group of one endpoint or build project, which nothing else writes to.
+
+    Raises:
+        LaunchError: AWS refuses.
+    """
+    from botocore.exceptions import ClientError
+
+    client = aws.client(session, "logs")
+
+    def call() -> None:
+        try:
+            client.delete_log_group(logGroupName=group)
+        except ClientError as error:
+            if not resources.is_absent(error):
+                raise
+
+    aws.ask(f"delete the log group {group}", call)
 
 
 def _release(entry: Entry, service: Any) -> None:
@@ -147,7 +176,10 @@ def _pool(entry: Entry, session: Any) -> str:
 
 def _look(entry: Entry, session: Any) -> str | None:
     """The state of a thing; None if it does not exist."""
-    found, key = resources.find(entry, session), resources.KINDS[entry.kind].status_key
-    if found is None:
-        return None
-    return str(found[key]) if key else "there"
+    found = resources.find(entry, session)
+    return None if found is None else _state(resources.KINDS[entry.kind], found)
+
+
+def _state(kind: resources.Kind, found: Mapping[str, Any]) -> str:
+    """What AWS's answer says of a thing's state."""
+    return str(found[kind.status_key]) if kind.status_key else "there"

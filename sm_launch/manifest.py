@@ -6,6 +6,7 @@ A file a run, in $SM_LAUNCH_HOME (default ~/.sm-launch); ``apply`` also leaves a
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from sm_launch.errors import LaunchError
+
+logger = logging.getLogger(__name__)
 
 HOME = "SM_LAUNCH_HOME"
 FORMAT = 1
@@ -51,6 +54,7 @@ class Manifest:
         profile: standard or phi.
         created: ISO time in UTC.
         entries: in the order in which they were asked for.
+        copies: s3://BUCKET/PREFIX/ of folders that the run copied to S3; runs share them, so ``down`` leaves them.
         path: the file; None while it is only in memory.
     """
 
@@ -61,6 +65,7 @@ class Manifest:
     profile: str
     created: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
     entries: list[Entry] = field(default_factory=list)
+    copies: list[str] = field(default_factory=list)
     path: Path | None = None
 
     def entry(self, kind: str, name: str) -> Entry:
@@ -137,6 +142,11 @@ def parse(content: Mapping[str, Any], path: Path | None = None) -> Manifest:
 
 
 def all_runs() -> Iterator[Manifest]:
-    """Every readable manifest of this machine, oldest first."""
-    found = [load(str(file)) for file in home().glob("*.json")]
+    """Every readable manifest of this machine, oldest first; one that is broken is noted, and hides no other."""
+    found = []
+    for file in home().glob("*.json"):
+        try:
+            found.append(load(str(file)))
+        except LaunchError as error:
+            logger.warning("%s", error)
     return iter(sorted(found, key=lambda manifest: manifest.created))

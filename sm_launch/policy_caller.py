@@ -208,7 +208,7 @@ def _scaling(plan: Plan, name: str, home: str, account: str) -> Iterator[Stateme
 def _builds(plan: Plan, name: str, home: str) -> Iterator[Statement]:
     projects = [f"arn:{name}:codebuild:{home}:project/{step.request['name']}" for step in of(plan, _PROJECT)]
     if projects:
-        calls = "CreateProject StartBuild BatchGetBuilds BatchGetProjects StopBuild DeleteProject"
+        calls = "CreateProject StartBuild ListBuildsForProject BatchGetBuilds BatchGetProjects StopBuild DeleteProject"
         yield statement([f"codebuild:{one}" for one in calls.split()], projects)
     made = [step.request["repositoryName"] for step in of(plan, "CreateRepository")]
     stores = [f"arn:{name}:ecr:{home}:repository/{store}" for store in made]

@@ -6,35 +6,22 @@ checksum of their bytes, so that no patient's file name reaches S3 or a log of A
 
 from __future__ import annotations
 
-import json
-import logging
-import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any
 
-from sm_launch.errors import LaunchError
-from sm_launch.predict_cases import Case, Record, check_sizes, find_cases
+from sm_launch.predict_cases import Case, check_sizes, find_cases
+from sm_launch.predict_record import Record
+from sm_launch.predict_retry import Refused, patiently
 from sm_launch.serving import REALTIME
 
-logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 ANSWERED, SKIPPED, FAILED = "answered", "skipped", "failed"
-# API reference, InvokeEndpoint: errors that pass by themselves. The container's own 429 and 503 come as ModelError.
-_PASSING = {
-    "ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded", "SlowDown",
-    "ServiceUnavailable", "ServiceUnavailableException", "InternalFailure", "InternalDependencyException",
-    "ModelNotReadyException",
-}  # fmt: skip
-_PASSING_STATUS = {429, 503}
-ATTEMPTS, FIRST_PAUSE_S, LONGEST_PAUSE_S = 8, 1.0, 60.0
-
 Progress = Callable[["Event"], None]
+Agree = Callable[["Sending"], None]
 
 
 @dataclass(frozen=True)
@@ -54,6 +41,21 @@ class Event:
     done: int
     total: int
     detail: str
+
+
+@dataclass(frozen=True)
+class Sending:
+    """What is about to be sent.
+
+    Attributes:
+        cases: that have no answer yet.
+        total: all cases of the folder.
+        size: bytes of those without an answer.
+    """
+
+    cases: int
+    total: int
+    size: int
 
 
 @dataclass
@@ -78,20 +80,32 @@ class Prediction:
         cases_dir: folder of the images.
         output_dir: folder of the answers, made if absent.
         mode: of :mod:`sm_launch.serving`, for the limit of a case's size.
+        answered_by: what answers; an answer of anything else does not count.
         progress: called for each case that is through, from any thread, one at a time.
+        agree: called before the first case is sent, if any is to be; raises to send none.
 
     Raises:
         LaunchError: there are no cases, or one is too large for the mode.
     """
 
-    def __init__(self, cases_dir: Path, output_dir: Path, mode: str, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        cases_dir: Path,
+        output_dir: Path,
+        mode: str,
+        answered_by: str,
+        progress: Progress | None = None,
+        agree: Agree | None = None,
+    ) -> None:
         cases = find_cases(cases_dir)
-        self.record, self.report, self.total = Record(output_dir), Report(), len(cases)
+        self.record, self.report, self.total = Record(output_dir, answered_by), Report(), len(cases)
         self._progress, self._lock, self._done = progress, Lock(), 0
         self.pending: list[Case] = []
         answered = [case for case in cases if self.record.is_answered(case)]
         self.pending = [case for case in cases if case not in answered]
         check_sizes(self.pending, mode)
+        if agree and self.pending:
+            agree(Sending(len(self.pending), len(cases), sum(case.size for case in self.pending)))
         for case in answered:
             self.report.skipped.append(case.name)
             self._tell(case, SKIPPED, "answered before")
@@ -130,6 +144,8 @@ def predict_realtime(
     mode: str = REALTIME,
     parallel: int = 1,
     progress: Progress | None = None,
+    answered_by: str = "",
+    agree: Agree | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Report:
     """Send each case to a real-time or serverless endpoint. Cases that were answered before are not sent again.
@@ -142,12 +158,15 @@ def predict_realtime(
         mode: realtime or serverless, for the limit of a case's size.
         parallel: requests at a time; more than the endpoint's machines only wait there.
         progress: called for each case that is through.
+        answered_by: tells this model from another behind the same name, so that answers of that one do not count;
+            empty for the endpoint's name.
+        agree: called before the first case is sent, if any is to be; raises to send none.
         sleep: waits between attempts.
 
     Raises:
         LaunchError: there are no cases, one is too large, or AWS refuses them all (no such endpoint, no permission).
     """
-    prediction = Prediction(cases_dir, output_dir, mode, progress)
+    prediction = Prediction(cases_dir, output_dir, mode, answered_by or endpoint, progress, agree)
 
     def send(case: Case) -> None:
         def invoke() -> bytes:
@@ -170,40 +189,6 @@ def predict_realtime(
     return prediction.report
 
 
-class Refused(Exception):
-    """The model refused this case, which says nothing of the others."""
-
-
-def patiently(what: str, call: Callable[[], T], sleep: Callable[[float], None] = time.sleep) -> T:
-    """Call AWS, and again with growing pauses while it is only busy.
-
-    Raises:
-        Refused: the container refused the case; the message is its sentence.
-        LaunchError: AWS refused, or stayed busy or out of reach.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return call()
-        except ClientError as error:
-            if not _passes(error):
-                raise _refusal(what, error) from error
-            reason = _words(error)
-        except HTTPClientError as error:
-            reason = str(error)
-        except BotoCoreError as error:
-            raise LaunchError(f"could not {what}: {error}; check the client's settings.") from error
-        if attempt < ATTEMPTS:
-            pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0)
-            logger.info("%s: %s; again in %.0f s", what, reason, pause)
-            sleep(pause)
-    raise LaunchError(
-        f"could not {what} in {ATTEMPTS} attempts: {reason.rstrip('.')}; run the same command again later, it goes on "
-        "with the cases that are left."
-    )
-
-
 def in_parallel(send: Callable[[Case], None], cases: Sequence[Case], parallel: int) -> None:
     """Do all, some at a time; an error stops those that have not begun."""
     with ThreadPoolExecutor(max(1, parallel)) as pool:
@@ -219,28 +204,3 @@ def in_parallel(send: Callable[[Case], None], cases: Sequence[Case], parallel: i
 def _cancel(futures: Iterable[Any]) -> None:
     for future in futures:
         future.cancel()
-
-
-def _passes(error: Any) -> bool:
-    if error.response.get("Error", {}).get("Code") == "ModelError":
-        return error.response.get("OriginalStatusCode") in _PASSING_STATUS
-    return error.response.get("Error", {}).get("Code") in _PASSING
-
-
-def _words(error: Any) -> str:
-    found = error.response.get("Error", {})
-    return f"{found.get('Code')}, {' '.join(str(found.get('Message', '')).split())}"
-
-
-def _refusal(what: str, error: Any) -> Exception:
-    if error.response.get("Error", {}).get("Code") == "ModelError":
-        return Refused(sentence(str(error.response.get("OriginalMessage", ""))))
-    return LaunchError(f"could not {what}: AWS says {_words(error).rstrip('.')}; mend that and run the command again.")
-
-
-def sentence(body: str) -> str:
-    """What the container says of a case that it refused."""
-    try:
-        return str(json.loads(body)["error"])
-    except (ValueError, LookupError, TypeError):
-        return " ".join(body.split())[:300] or "the container gave no reason; see the endpoint's log"

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sm_launch.predict import Prediction, Progress, Report, patiently, sentence
+from sm_launch.predict import Agree, Prediction, Progress, Report
 from sm_launch.predict_cases import Case
+from sm_launch.predict_retry import patiently, sentence
 from sm_launch.predict_transfer import Sleep, delete, fetch, upload
 from sm_launch.serving import ASYNC, LONGEST_INVOCATION_S
 
@@ -28,6 +29,8 @@ def predict_async(
     tidy: bool = True,
     poll_seconds: float = 5.0,
     progress: Progress | None = None,
+    answered_by: str = "",
+    agree: Agree | None = None,
     sleep: Sleep = time.sleep,
 ) -> Report:
     """Put all cases into an asynchronous endpoint's queue, and fetch the answers as they come.
@@ -45,12 +48,15 @@ def predict_async(
         tidy: delete case and answer from S3 once the answer is here.
         poll_seconds: between two looks.
         progress: called for each case that is through.
+        answered_by: tells this model from another behind the same name, so that answers of that one do not count;
+            empty for the endpoint's name.
+        agree: called before the first case is sent, if any is to be; raises to send none.
         sleep: waits.
 
     Raises:
         LaunchError: there are no cases, one is too large, or AWS refuses.
     """
-    prediction = Prediction(cases_dir, output_dir, ASYNC, progress)
+    prediction = Prediction(cases_dir, output_dir, ASYNC, answered_by or endpoint, progress, agree)
     waiting: dict[Case, Mapping[str, Any]] = {}
     for case in prediction.pending:
         waiting[case] = prediction.record.waiting(case) or _ask(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from sm_launch.errors import LaunchError
-from sm_launch.predict import Prediction, Progress, Report, patiently
+from sm_launch.predict import Agree, Prediction, Progress, Report
 from sm_launch.predict_cases import ANY
+from sm_launch.predict_retry import patiently
 from sm_launch.predict_transfer import Sleep, delete, fetch, upload
 from sm_launch.serving import BATCH
 
@@ -18,6 +19,7 @@ _TAKEN = {"ResourceInUse", "ResourceInUseException"}
 _RUNNING = {"InProgress", "Stopping"}
 # botocore's model: 63 characters, of which a hyphen, 8 digits of a checksum and an attempt are ours.
 _NAME_LENGTH = 63 - 12
+ATTEMPTS = 10
 
 
 def predict_batch(
@@ -31,12 +33,15 @@ def predict_batch(
     tidy: bool = True,
     poll_seconds: float = 30.0,
     progress: Progress | None = None,
+    answered_by: str = "",
+    agree: Agree | None = None,
+    note: Callable[[str], None] | None = None,
     sleep: Sleep = time.sleep,
 ) -> Report:
     """Run one batch transform job over the cases that have no answer yet.
 
-    The job's name and folders end in a checksum of its cases: a run that is stopped and started again finds its own
-    job, and waits for it.
+    The job's name and folders end in a checksum of its model and cases: a run that is stopped and started again finds
+    its own job, and waits for it.
 
     Args:
         cases_dir: folder of the images.
@@ -48,21 +53,31 @@ def predict_batch(
         tidy: delete cases and answers from S3 once the answers are here.
         poll_seconds: between two looks at the job.
         progress: called for each case that is through.
+        answered_by: tells this model from another behind the same name, so that answers of that one do not count;
+            empty for the model's name.
+        agree: called before the first case is sent, if any is to be; raises to send none.
+        note: called with the name of each job before it is asked for.
         sleep: waits.
 
     Raises:
         LaunchError: there are no cases, one is too large, or the job ended without any answer.
     """
-    prediction = Prediction(cases_dir, output_dir, BATCH, progress)
+    answered_by = answered_by or request["ModelName"]
+    prediction = Prediction(cases_dir, output_dir, BATCH, answered_by, progress, agree)
     if not prediction.pending:
         return prediction.report
-    work = hashlib.sha256("".join(sorted(case.sha256 for case in prediction.pending)).encode()).hexdigest()[:8]
+    cases = sorted(case.sha256 for case in prediction.pending)
+    work = hashlib.sha256("".join((answered_by, *cases)).encode()).hexdigest()[:8]
     job = _job_request(request, work, {case.content_type for case in prediction.pending})
     source = job["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
     target = job["TransformOutput"]["S3OutputPath"]
     for case in prediction.pending:
         upload(s3, case, f"{source}{case.key}", kms_key, sleep)
-    ended = _run_job(job, sagemaker, poll_seconds, sleep)
+
+    def has_answers() -> bool:
+        return fetch(s3, f"{target}{prediction.pending[0].key}.out", sleep) is not None
+
+    ended = _run_job(job, sagemaker, has_answers, poll_seconds, sleep, note)
     reason = str(ended.get("FailureReason") or f"the job ended as {ended['TransformJobStatus']}").rstrip(".")
     for case in prediction.pending:
         content = fetch(s3, f"{target}{case.key}.out", sleep)
@@ -91,13 +106,23 @@ def _job_request(request: Mapping[str, Any], work: str, content_types: set[str])
     }
 
 
-def _run_job(job: Mapping[str, Any], sagemaker: Any, poll_seconds: float, sleep: Sleep) -> Mapping[str, Any]:
-    """Start the job, or find it running from before, and wait; a job of that name that failed is tried anew."""
+def _run_job(
+    job: Mapping[str, Any],
+    sagemaker: Any,
+    has_answers: Callable[[], bool],
+    poll_seconds: float,
+    sleep: Sleep,
+    note: Callable[[str], None] | None,
+) -> Mapping[str, Any]:
+    """Start the job, or find it running from before, and wait; one of that name that failed, or whose answers were
+    fetched and tidied away, is done anew."""
     from botocore.exceptions import ClientError
 
     name = job["TransformJobName"]
-    for attempt in range(10):
+    for attempt in range(ATTEMPTS):
         current = f"{name}-{attempt}" if attempt else name
+        if note:
+            note(current)
         try:
             sagemaker.create_transform_job(**{**job, "TransformJobName": current})
             started = True
@@ -111,9 +136,9 @@ def _run_job(job: Mapping[str, Any], sagemaker: Any, poll_seconds: float, sleep:
             started = False
         while (found := _describe(sagemaker, current, sleep))["TransformJobStatus"] in _RUNNING:
             sleep(poll_seconds)
-        if started or found["TransformJobStatus"] == "Completed":
+        if started or (found["TransformJobStatus"] == "Completed" and has_answers()):
             return found
-    raise LaunchError(f"the transform job {name} has failed 10 times; see its log, and plan a new run.")
+    raise LaunchError(f"the transform job {name} has been done {ATTEMPTS} times; see its log, and plan a new run.")
 
 
 def _describe(sagemaker: Any, name: str, sleep: Sleep) -> Mapping[str, Any]:

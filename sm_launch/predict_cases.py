@@ -1,17 +1,14 @@
-"""The cases of a folder, the names of their answers, and the record of what has been answered."""
+"""The cases of a folder, and the names of their answers."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import tarfile
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sm_launch.errors import LaunchError
 from sm_launch.serving import check_payload
@@ -28,7 +25,6 @@ LABELS, ANONYMOUS = ("_seg", "-seg"), "case"
 _GZIP, _JSON = b"\x1f\x8b", (b"{", b"[")
 _ENDINGS = ((_GZIP, "_seg.nii.gz"), (b"{", ".json"), (b"[", ".json"))
 _OTHER_ENDING = "_seg.nii"
-RECORD = ".predictions.json"
 CHUNK_BYTES = 1 << 20
 
 
@@ -133,7 +129,7 @@ def _of_folder(folder: Path) -> tuple[str, tuple[Path, ...]]:
 
 def _case(name: str, files: tuple[Path, ...]) -> Case:
     if len(files) == 1:
-        return Case(name, files, files[0].stat().st_size, _sha256(files[0]))
+        return Case(name, files, files[0].stat().st_size, sha256_of(files[0]))
     content = _content(files, name)
     return Case(name, files, len(content), hashlib.sha256(content).hexdigest())
 
@@ -154,81 +150,8 @@ def answer_name(case: str, content: bytes) -> str:
     return case + next((ending for magic, ending in _ENDINGS if content.startswith(magic)), _OTHER_ENDING)
 
 
-class Record:
-    """What has been answered, kept beside the answers; a case is not sent again while both files are what they were.
-
-    Args:
-        folder: of the answers, made if absent.
-
-    Raises:
-        LaunchError: the folder cannot be made, or its record is damaged.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            text = (folder / RECORD).read_text(encoding="utf-8") if (folder / RECORD).exists() else "{}"
-            self._entries: dict[str, dict[str, Any]] = dict(json.loads(text))
-        except OSError as error:
-            raise LaunchError(f"{folder} cannot be used ({error.strerror}); choose another output folder.") from error
-        except (ValueError, TypeError) as error:
-            raise LaunchError(f"{folder / RECORD} is damaged ({error}); remove it to send every case again.") from error
-
-    def is_answered(self, case: Case) -> bool:
-        """Whether this very file was answered, and the answer is there unchanged."""
-        entry = self._entries.get(case.name, {})
-        output = self.folder / str(entry.get("output", ""))
-        return (
-            entry.get("input_sha256") == case.sha256
-            and output.is_file()
-            and _sha256(output) == entry.get("output_sha256")
-        )
-
-    def waiting(self, case: Case) -> Mapping[str, Any]:
-        """Where an earlier run, which was stopped, had this very file answered to; empty if nowhere."""
-        entry = self._entries.get(case.name, {})
-        return entry.get("waiting", {}) if entry.get("input_sha256") == case.sha256 else {}
-
-    def expect(self, case: Case, where: Mapping[str, Any]) -> None:
-        """Note where the answer will be."""
-        self._entries[case.name] = {"input_sha256": case.sha256, "waiting": dict(where)}
-        self._save()
-
-    def forget(self, case: Case) -> None:
-        """Note that no answer will come."""
-        self._entries.pop(case.name, None)
-        self._save()
-
-    def write(self, case: Case, content: bytes) -> Path:
-        """Write an answer, whole or not at all, and note it."""
-        target = self.folder / answer_name(case.name, content)
-        _write_aside(target, content)
-        digest = hashlib.sha256(content).hexdigest()
-        self._entries[case.name] = {
-            "input_sha256": case.sha256, "output": target.name, "output_sha256": digest,
-        }  # fmt: skip
-        self._save()
-        return target
-
-    def _save(self) -> None:
-        _write_aside(self.folder / RECORD, json.dumps(self._entries, indent=1, sort_keys=True).encode())
-
-
-def _write_aside(target: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(prefix=".part-", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        # mkstemp makes files that are the user's alone, as answers about patients should be.
-        os.replace(name, target)
-    except OSError as error:
-        raise LaunchError(f"{target} cannot be written ({error.strerror}); free some space.") from error
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from sm_launch.errors import LaunchError
-from sm_launch.predict import patiently
 from sm_launch.predict_cases import Case
+from sm_launch.predict_retry import patiently
 
 Sleep = Callable[[float], None]
 _ABSENT = {"404", "NoSuchKey", "NotFound"}

@@ -106,10 +106,12 @@ def image_steps(build: ImageBuild) -> list[Step]:
         raise LaunchError(f"torch is '{build.torch}'; choose among {', '.join(TORCH_BUILDS)}.")
     if not build.source_uri.startswith("s3://") or not build.source_uri.endswith(".zip"):
         raise LaunchError(f"source is '{build.source_uri}'; CodeBuild reads s3://BUCKET/KEY.zip.")
+    # A lost answer must not start a second build; the token counts for five minutes (API reference, StartBuild).
+    start = {"projectName": build.project, "idempotencyToken": build.tag}
     return [
         Step("ecr", "CreateRepository", repository_request(build), "repository", build.repository),
         Step("codebuild", "CreateProject", project_request(build), "build-project", build.project),
-        Step("codebuild", "StartBuild", {"projectName": build.project}, "build", build.project, wait=True),
+        Step("codebuild", "StartBuild", start, "build", build.project, wait=True),
     ]
 
 

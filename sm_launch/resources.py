@@ -14,6 +14,8 @@ TRAINING, PROCESSING, TUNING, TRANSFORM = "training-job", "processing-job", "tun
 ENDPOINT, ENDPOINT_CONFIG, MODEL, ALARM = "endpoint", "endpoint-config", "model", "alarm"
 FILE_SYSTEM, DATA_REPOSITORY = "file-system", "data-repository"
 BUILD, BUILD_PROJECT, REPOSITORY = "build", "build-project", "repository"
+# Fact of a transform job that ``apply`` made: its request, the pattern of those for other cases.
+PATTERN = "request"
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,13 @@ class Kind:
         ready: states that mean done or ready.
         failed: states from which it will not become ready.
         stop: method that ends it while it runs; empty where there is none.
+        stop_key: parameter that names it there; empty is ``name_key``.
         delete: method that removes it; empty for jobs, whose records cost nothing and stay as history.
         delete_key: parameter that names it there; empty is ``name_key``.
         delete_more: further parameters of that method.
         fact: the entry's fact that names it to AWS; empty where the plan's own name does.
         costs: what it costs while it exists and nobody uses it; empty for nothing.
+        logs: what its own log group's name begins with, before its name; empty where it has none of its own.
     """
 
     service: str
@@ -44,11 +48,13 @@ class Kind:
     ready: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
     stop: str = ""
+    stop_key: str = ""
     delete: str = ""
     delete_key: str = ""
     delete_more: Mapping[str, Any] = field(default_factory=dict)
     fact: str = ""
     costs: str = ""
+    logs: str = ""
 
 
 def _job(name: str, key: str) -> Kind:
@@ -67,10 +73,11 @@ KINDS: Mapping[str, Kind] = {
     TRANSFORM: _job("transform_job", "TransformJob"),
     BUILD: Kind(
         "codebuild", "batch_get_builds", "ids", "builds", "buildStatus", ("SUCCEEDED",),
-        ("FAILED", "FAULT", "TIMED_OUT", "STOPPED"), fact="id",
+        ("FAILED", "FAULT", "TIMED_OUT", "STOPPED"), stop="stop_build", stop_key="id", fact="id",
     ),
     BUILD_PROJECT: Kind(
-        "codebuild", "batch_get_projects", "names", "projects", delete="delete_project", delete_key="name"
+        "codebuild", "batch_get_projects", "names", "projects", delete="delete_project", delete_key="name",
+        logs="/aws/codebuild/",
     ),
     REPOSITORY: Kind(
         "ecr", "describe_repositories", "repositoryNames", "repositories", delete="delete_repository",
@@ -80,7 +87,7 @@ KINDS: Mapping[str, Kind] = {
     ENDPOINT: Kind(
         "sagemaker", "describe_endpoint", "EndpointName", "", "EndpointStatus", ("InService",),
         ("Failed", "OutOfService", "UpdateRollbackFailed"), delete="delete_endpoint",
-        costs="its instances, used or not",
+        costs="its instances, used or not", logs="/aws/sagemaker/Endpoints/",
     ),
     ENDPOINT_CONFIG: Kind(
         "sagemaker", "describe_endpoint_config", "EndpointConfigName", delete="delete_endpoint_config"
@@ -124,6 +131,10 @@ def find(entry: Entry, session: Any) -> Mapping[str, Any] | None:
         if found:
             entry.facts["id"] = found["FileSystemId"]
         return found
+    if name is None and entry.kind == BUILD:
+        name = aws.ask(f"look for the {entry.kind} {entry.name}", lambda: _latest_build(client, entry.name))
+        if name:
+            entry.facts["id"] = name
     if name is None:
         return None
     return aws.ask(f"look at the {entry.kind} {entry.name}", lambda: describe(client, kind, name))
@@ -136,6 +147,19 @@ def _tagged_file_system(client: Any, entry: Entry) -> Mapping[str, Any] | None:
             if {"Key": RUN_TAG, "Value": entry.facts["run"]} in found.get("Tags", ()):
                 return found
     return None
+
+
+def _latest_build(client: Any, project: str) -> str | None:
+    """Id of a project's last build, for one whose answer never came."""
+    from botocore.exceptions import ClientError
+
+    try:
+        found = client.list_builds_for_project(projectName=project, sortOrder="DESCENDING")["ids"]
+    except ClientError as error:
+        if is_absent(error):
+            return None
+        raise
+    return found[0] if found else None
 
 
 def describe(client: Any, kind: Kind, name: str) -> Mapping[str, Any] | None:

@@ -25,6 +25,8 @@ SERVER = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "sm_launch.containe
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/serve:1"
 BUCKET = "brats-end-to-end"
 REGION = "us-east-1"
+# No question, and short pauses.
+SEND = ("--yes", "--poll", "0.5")
 RUN, SEARCH_RUN, REALTIME_RUN, BATCH_RUN = "brats-1", "brats-2", "brats-3", "brats-4"
 
 pytestmark = pytest.mark.skipif(privileges() is None, reason="two machines on one need Linux namespaces")
@@ -130,7 +132,7 @@ def test_predictions_are_those_of_local_inference(
     user: User, applied: str, tiny_decathlon: Path, tmp_path: Path
 ) -> None:
     cases, answers = tiny_decathlon / "imagesTs", tmp_path / "answers"
-    assert "2 answered" in user.types("predict", RUN, str(cases), str(answers))
+    assert "2 answered" in user.types("predict", RUN, str(cases), str(answers), *SEND)
     artifact = user.objects(f"sm-launch/runs/{RUN}/output/")[f"{RUN}-train/output/model.tar.gz"]
     (tmp_path / "model.tar.gz").write_bytes(artifact)
     shutil.unpack_archive(tmp_path / "model.tar.gz", tmp_path / "model")
@@ -140,7 +142,7 @@ def test_predictions_are_those_of_local_inference(
     for name in names:
         assert_same_volume((answers / name).read_bytes(), tmp_path / "local" / name)
     # What was answered is not sent again.
-    assert "0 answered, 2 answered before" in user.types("predict", RUN, str(cases), str(answers))
+    assert "0 answered, 2 answered before" in user.types("predict", RUN, str(cases), str(answers), *SEND)
     # Cases do not stay in S3.
     assert not user.objects(f"sm-launch/runs/{RUN}/waiting/")
 
@@ -150,7 +152,7 @@ def test_a_volume_of_full_size_goes_through(user: User, applied: str, tmp_path: 
     (tmp_path / "cases").mkdir()
     nib.save(nib.Nifti1Image(noise, np.diag([-1.0, -1, 1, 1])), tmp_path / "cases" / "full.nii.gz")
     assert (tmp_path / "cases" / "full.nii.gz").stat().st_size > 10e6
-    user.types("predict", RUN, str(tmp_path / "cases"), str(tmp_path / "answers"))
+    user.types("predict", RUN, str(tmp_path / "cases"), str(tmp_path / "answers"), *SEND)
     assert nib.load(tmp_path / "answers" / "full_seg.nii.gz").shape == (240, 240, 155)
 
 
@@ -158,18 +160,20 @@ def test_real_time_and_batch_answer_as_the_queue_does(
     user: User, applied: str, tiny_decathlon: Path, tmp_path: Path
 ) -> None:
     cases, answers = tiny_decathlon / "imagesTs", tmp_path / "answers"
-    user.types("predict", RUN, str(cases), str(answers))
+    user.types("predict", RUN, str(cases), str(answers), *SEND)
     model = f"s3://{BUCKET}/sm-launch/runs/{RUN}/output/{RUN}-train/output/model.tar.gz"
     words = ["apply", str(user.folder / "spec.yaml"), "--jobs", "deploy", "--yes", "--poll", "0.5", "--set"]
     words += [f"deploy.model={model}", "--set"]
     user.types(*words, "deploy.mode=realtime", "--run", REALTIME_RUN)
-    user.types("predict", REALTIME_RUN, str(cases), str(tmp_path / "realtime"))
+    user.types("predict", REALTIME_RUN, str(cases), str(tmp_path / "realtime"), *SEND)
     folder = f"s3://{BUCKET}/sm-launch/data/{tiny_decathlon.name}/imagesTs"
     user.types(*words, "deploy.mode=batch", "--set", f"deploy.input={folder}", "--run", BATCH_RUN)
     batch = user.objects(f"sm-launch/runs/{BATCH_RUN}/answers/")
+    user.types("predict", BATCH_RUN, str(cases), str(tmp_path / "batch"), *SEND)
     for case in sorted(cases.glob("*.nii.gz")):
         name = case.name.replace(".nii.gz", "_seg.nii.gz")
-        assert_same_volume((tmp_path / "realtime" / name).read_bytes(), answers / name)
+        for way in ("realtime", "batch"):
+            assert_same_volume((tmp_path / way / name).read_bytes(), answers / name)
         (answer,) = [content for key, content in batch.items() if key.endswith(f"{case.name}.out")]
         assert_same_volume(answer, answers / name)
 

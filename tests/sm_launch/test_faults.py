@@ -115,7 +115,8 @@ def test_a_connection_that_stays_lost_leaves_what_down_needs(user: User) -> None
     code, _, err = user.applies()
     assert code == 1 and "could not make the endpoint-config" in err
     # It may exist for all that is known here.
-    request = {"EndpointConfigName": f"{RUN}-config", "ProductionVariants": [VARIANT]}
+    tags = [{"Key": "sm-launch:run", "Value": RUN}]
+    request = {"EndpointConfigName": f"{RUN}-config", "ProductionVariants": [VARIANT], "Tags": tags}
     user.account.faults.clear()
     user.account.session().client("sagemaker").create_endpoint_config(**request)
     assert user.entries() == {"model": "made", "endpoint-config": "asked"}

@@ -22,7 +22,8 @@ from sm_launch.errors import LaunchError
 from sm_launch.predict import ANSWERED, FAILED, SKIPPED, Event, Report, predict_realtime
 from sm_launch.predict_async import predict_async
 from sm_launch.predict_batch import predict_batch
-from sm_launch.predict_cases import RECORD, answer_name, find_cases
+from sm_launch.predict_cases import answer_name, find_cases
+from sm_launch.predict_record import RECORD
 from sm_launch.requests_serving import transform_request
 from sm_launch.serving import PAYLOAD_BYTES, Serving
 

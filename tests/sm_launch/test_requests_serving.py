@@ -190,7 +190,7 @@ def test_image_build_pushes_what_it_builds() -> None:
     assert spec["phases"]["build"]["commands"] == [f"docker build --build-arg TORCH=cu130 --tag {build().image} ."]
     assert spec["phases"]["post_build"]["commands"] == [f"docker push {build().image}"]
     assert project.request["environment"]["privilegedMode"] is True
-    assert start.request == {"projectName": project.name}
+    assert start.request == {"projectName": project.name, "idempotencyToken": build().tag}
 
 
 @pytest.mark.parametrize("changes", [{"torch": "cu133"}, {"source_uri": "s3://bucket/source.tar"}])
