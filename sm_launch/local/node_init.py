@@ -129,7 +129,11 @@ def run(spec: dict[str, Any]) -> int:
     )
     threading.Thread(target=obey, args=(child,), daemon=True).start()
     while True:
-        pid, status = os.waitpid(-1, 0)
+        try:
+            pid, status = os.waitpid(-1, 0)
+        except ChildProcessError:
+            # The thread that obeys has killed everything, and reaped the command before this one could.
+            return KILLED
         if pid == child.pid:
             break
     code = os.waitstatus_to_exitcode(status)

@@ -244,7 +244,7 @@ def test_a_callers_session_keeps_its_bucket(driven: Driven) -> None:
     channels = driven.request("full-train", "CreateTrainingJob")["InputDataConfig"]
     uris = {one["ChannelName"]: one["DataSource"]["S3DataSource"]["S3Uri"] for one in channels}
     assert uris["code"].startswith(f"s3://{BUCKET}/{OWN}/") and uris["wheels"].startswith(f"s3://{BUCKET}/{OWN}/")
-    assert uris["train"] == f"s3://{BUCKET}/nothing"
+    assert uris["train"] == f"s3://{BUCKET}/nothing/"
 
 
 def test_what_the_sdk_uploads_is_encrypted_by_the_specs_key(driven: Driven) -> None:
