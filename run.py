@@ -1,4 +1,4 @@
-"""The three commands of this project on a fresh machine with Python and nothing else: demo, test and bench.
+"""The four commands of this project on a fresh machine with Python and nothing else: demo, labs, test and bench.
 
 Each makes the virtual environment .venv beside this file and installs the locked requirements into it, once. Only the
 standard library is used, and the syntax is that of Python 3.7, so that an old interpreter can still say why it is
@@ -203,6 +203,13 @@ def test(pip_options: Sequence[str], pytest_arguments: Sequence[str]) -> None:
     run([python, "-m", "pytest", *shared, *pytest_arguments], "pass the tests", variables=variables)
 
 
+def labs(pip_options: Sequence[str], jupyter_arguments: Sequence[str]) -> None:
+    """Open the workbook in JupyterLab."""
+    python = environment()
+    install(python, ["bundle.txt", "test.txt", "jupyter.txt"], VENV, pip_options)
+    run([python, "-m", "jupyter", "lab", *jupyter_arguments], "start JupyterLab", ROOT / "labs")
+
+
 def bench(pip_options: Sequence[str], names: Sequence[str]) -> None:
     """Run benchmarks, all or those of ``names``, one after the other, and renew the table of benchmarks/README.md."""
     claims = [file.stem for file in sorted(BENCHMARKS.glob("*.py")) if file.read_text("utf-8").startswith(CLAIM)]
@@ -222,9 +229,10 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     formatter = argparse.RawDescriptionHelpFormatter
     root = argparse.ArgumentParser(prog="run.py", description=__doc__, formatter_class=formatter)
-    commands = root.add_subparsers(dest="command", required=True, metavar="{demo,test,bench}")
+    commands = root.add_subparsers(dest="command", required=True, metavar="{demo,labs,test,bench}")
     helps = {
         "demo": "train, evaluate and segment on the embedded phantom: minutes on 2 CPU cores",
+        "labs": "open the workbook of labs/ in JupyterLab; what follows -- goes to it: labs -- --no-browser",
         "test": "check style and run the whole test suite; what follows -- goes to pytest: test -- -k labels",
         "bench": "measure every claim of benchmarks/ on one core, in about ten minutes; or those named after --",
     }
@@ -240,7 +248,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one of the three commands and return its exit code: 0, or that of the step that failed."""
+    """Run one of the four commands and return its exit code: 0, or that of the step that failed."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     chosen, rest = parser().parse_args(arguments[:cut]), arguments[cut + 1 :]
@@ -249,6 +257,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_python(sys.version_info, sys.executable)
         if chosen.command == "test":
             test(pip_options, rest)
+        elif chosen.command == "labs":
+            labs(pip_options, rest)
         elif chosen.command == "bench":
             bench(pip_options, rest)
         elif rest:

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from sm_launch import api_model, phi, rules
-from sm_launch.apply import fill
 from sm_launch.errors import LaunchError
-from sm_launch.requests_fsx import FILE_SYSTEM_ID, MOUNT_NAME
 from sm_launch.steps import Plan
-
-# Of the form that AWS answers with, for requests that wait for such an answer.
-_STAND_INS = {FILE_SYSTEM_ID: "fs-0123456789abcdef0", MOUNT_NAME: "abcdefgh"}
 
 
 def problems(plan: Plan) -> list[str]:
     """A sentence for everything that is wrong with a plan; empty if it may be carried out."""
-    found = [
-        f"{step.name or step.operation}: {problem}"
-        for step in plan.steps
-        for problem in api_model.validate(step.service, step.operation, fill(step.request, _STAND_INS))
-    ]
-    found += rules.check(plan)
+    found = api_model.validate_plan(plan) + rules.check(plan)
     if plan.profile == "phi":
         found += phi.check(plan)
     return found

@@ -41,8 +41,14 @@ def show_plan(options: argparse.Namespace) -> None:
 
 
 def show_policy(options: argparse.Namespace) -> None:
-    """``policy``."""
-    sys.stdout.write(json.dumps(policies(planned(options)), indent=2) + "\n")
+    """``policy``; why an action is allowed on every resource is told beside the documents."""
+    from sm_launch import policy
+
+    found = policies(planned(options))
+    sys.stdout.write(json.dumps(found, indent=2) + "\n")
+    for name in ("caller", "role"):
+        for part in found[name]:
+            sys.stderr.writelines(f"{name}: {sentence}\n" for sentence in policy.unrestricted(part))
 
 
 def show_quotas(options: argparse.Namespace) -> int:

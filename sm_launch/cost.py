@@ -29,12 +29,6 @@ class Hours:
     low: float
     high: float
 
-    @classmethod
-    def of_epochs(cls, epochs: int, seconds: float, slack: float = 0.5) -> Hours:
-        """Hours of a training of ``epochs`` at ``seconds`` each, the longest by the share ``slack`` above."""
-        hours = epochs * seconds / _SECONDS_PER_HOUR
-        return cls(hours, hours * (1 + slack))
-
 
 @dataclass(frozen=True)
 class Line:

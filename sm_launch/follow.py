@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -17,6 +16,7 @@ from sm_launch.events import END, LOG, METRIC, NOTE, Event, Outcome
 from sm_launch.follow_jobs import EndpointWatch, ProcessingWatch, Source, TrainingWatch, TransformWatch, Watch
 from sm_launch.follow_logs import LogTail
 from sm_launch.follow_tuning import TuningWatch
+from sm_launch.metrics import MetricFinder
 
 WATCHES: Mapping[str, type[Watch]] = {
     resources.TRAINING: TrainingWatch,
@@ -151,32 +151,6 @@ class _Logs:
                 if text not in self.noted:
                     self.noted.add(text)
                     yield _note(watch.name, text)
-
-
-class MetricFinder:
-    """Values of metrics in log lines, by a job's MetricDefinitions.
-
-    Args:
-        definitions: with Name and Regex; the first group is the value. One that is no regular expression of Python
-            finds nothing here.
-    """
-
-    def __init__(self, definitions: Sequence[Mapping[str, str]]) -> None:
-        self.patterns: list[tuple[str, re.Pattern[str]]] = []
-        for each in definitions:
-            try:
-                self.patterns.append((each["Name"], re.compile(each["Regex"])))
-            except re.error:
-                continue
-
-    def find(self, line: str) -> Iterator[tuple[str, float]]:
-        """Names and values in a line; what is no number is passed over."""
-        for name, pattern in self.patterns:
-            for found in pattern.finditer(line):
-                try:
-                    yield name, float(found.group(1))
-                except (ValueError, IndexError, TypeError):
-                    continue
 
 
 def _is_passing(error: Any) -> bool:

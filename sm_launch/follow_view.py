@@ -151,11 +151,12 @@ class NotebookView:
     """
 
     def __init__(self, name: str) -> None:
-        from IPython.display import HTML, display
+        from IPython.display import HTML, DisplayHandle
 
         self.made: Any = HTML
         self.page = Page(name)
-        self.handle: Any = display(HTML(self.page.html()), display_id=True)
+        self.handle: Any = DisplayHandle()
+        self.handle.display(HTML(self.page.html()))
         self.renewed = 0.0
 
     def show(self, event: Event) -> None:

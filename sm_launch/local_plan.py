@@ -10,6 +10,8 @@ from typing import Any
 
 from sm_launch.code_channel import REQUIREMENTS
 from sm_launch.errors import LaunchError
+from sm_launch.events import Event
+from sm_launch.follow_view import Lines
 from sm_launch.local import (
     FolderStore,
     JobResult,
@@ -19,7 +21,7 @@ from sm_launch.local import (
     run_tuning,
     start_server,
 )
-from sm_launch.local.results import COMPLETED, LOG, STATUS, Event
+from sm_launch.local.results import COMPLETED
 from sm_launch.steps import Plan, Step
 
 # PyTorch and MONAI are imported, and a first case is computed.
@@ -57,9 +59,13 @@ def run_plan(plan: Plan, work_dir: Path, show: Callable[[str], None]) -> FolderS
             continue
         _refuse_mount(step)
         show(f"{step.operation} {step.name}")
-        result = _RUNNERS[step.operation](
-            step.request, store, work_dir / step.name, on_event=lambda event: _tell(event, show)
-        )
+        lines = Lines(step.name, sys.stdout.isatty())
+
+        def tell(event: Event, lines: Lines = lines) -> None:
+            if line := lines.line(event):
+                show(line)
+
+        result = _RUNNERS[step.operation](step.request, store, work_dir / step.name, on_event=tell)
         for note in getattr(result, "notes", ()):
             show(note)
         if result.status != COMPLETED:
@@ -126,13 +132,6 @@ def _refuse_mount(step: Step) -> None:
                 f"{step.name}: the channel {channel['ChannelName']} is on FSx for Lustre, which this machine has not; "
                 "plan with '--set file_system=null'."
             )
-
-
-def _tell(event: Event, show: Callable[[str], None]) -> None:
-    if event.kind == LOG:
-        show(f"{event.node} | {event.message}")
-    elif event.kind == STATUS:
-        show(f"{event.job}: {event.status} {event.message}".rstrip())
 
 
 def _tell_result(result: Any, show: Callable[[str], None]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from sm_launch.errors import LaunchError
 from sm_launch.predict_cases import Case
 from sm_launch.predict_retry import patiently
+from sm_launch.s3_uri import split
 
 Sleep = Callable[[float], None]
 _ABSENT = {"404", "NoSuchKey", "NotFound"}
@@ -56,15 +57,3 @@ def delete(s3: Any, uri: str, sleep: Sleep) -> None:
     """Delete an object; one that is not there is no error."""
     bucket, key = split(uri)
     patiently(f"tidy up in s3://{bucket}", lambda: s3.delete_object(Bucket=bucket, Key=key), sleep)
-
-
-def split(uri: str) -> tuple[str, str]:
-    """Bucket and key of s3://BUCKET/KEY.
-
-    Raises:
-        LaunchError: it is none.
-    """
-    bucket, slash, key = uri.removeprefix("s3://").partition("/")
-    if not uri.startswith("s3://") or not bucket or not slash:
-        raise LaunchError(f"'{uri}' is no place in S3; write s3://BUCKET/PREFIX.")
-    return bucket, key

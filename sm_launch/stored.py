@@ -8,7 +8,7 @@ from typing import Any
 from sm_launch import aws
 from sm_launch.errors import LaunchError
 from sm_launch.manifest import Manifest
-from sm_launch.predict_transfer import split
+from sm_launch.s3_uri import split
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 from sm_launch import aws
 from sm_launch.errors import LaunchError
-from sm_launch.local.store import split
+from sm_launch.s3_uri import split
 from sm_launch.steps import Copy, Upload
 
 logger = logging.getLogger(__name__)

@@ -22,8 +22,12 @@ else:
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = ROOT / "bundle"
-LOCKS = {"bundle.txt": (), "test.txt": ("dev", "track", "tune"), "bench.txt": ("bench", "tune")}
-EXTRAS = {"labs", "launch", "serve", "tune", "track", "bench", "dev"}
+LOCKS = {
+    "bundle.txt": (),
+    "test.txt": ("dev", "track", "tune", "launch", "serve", "labs"),
+    "bench.txt": ("bench", "tune"),
+}
+EXTRAS = {"labs", "jupyter", "launch", "serve", "tune", "track", "bench", "dev"}
 # The packages of an import name, where the two differ.
 DISTRIBUTIONS = {"ignite": "pytorch-ignite"}
 EXTRA_OF = {"tracker_mlflow.py": "track", "tracker_wandb.py": "track", "tune_ray.py": "tune"}
@@ -121,6 +125,15 @@ def test_lock_is_closed(python: str) -> None:
                 assert exact_version(lock[needed]) in one.specifier, f"{name} needs {one}"
                 marker: Marker | None = lock[needed].marker
                 assert marker is None or marker.evaluate(variables), f"{name} needs {needed} on {variables}"
+
+
+def test_jupyterlab_stands_on_the_locks() -> None:
+    """JupyterLab's lock adds to the others, and keeps out of them what slows every import of monai.bundle."""
+    added = locked("jupyter.txt")
+    assert not set(added) & set(locked("bundle.txt", "test.txt"))
+    wanted = requirements(project()["optional-dependencies"]["jupyter"])
+    assert all(exact_version(added[name]) in one.specifier for name, one in wanted.items())
+    assert "rfc3987-syntax" in added
 
 
 def test_second_monai_is_the_oldest_that_the_project_takes() -> None:

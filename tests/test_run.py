@@ -40,7 +40,7 @@ def install(project: Path, *locks: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"), [(["--help"], ["demo", "test", "bench"]), (["demo", "--help"], ["--cpu"])]
+    ("arguments", "words"), [(["--help"], ["demo", "labs", "test", "bench"]), (["demo", "--help"], ["--cpu"])]
 )
 def test_help(arguments: list[str], words: list[str]) -> None:
     done = subprocess.run([sys.executable, ROOT / "run.py", *arguments], capture_output=True, text=True, check=True)

@@ -21,6 +21,16 @@ STYLES = {
     "2023": (("-t2f", "-t1n", "-t1c", "-t2w", "-seg"), {0: 0, 1: 2, 2: 1, 3: 3}),
 }
 
+# Knobs of the smallest training that goes through everything.
+TINY = {
+    "patch_size": [32, 32, 32],
+    "epochs": 1,
+    "val_interval": 1,
+    "network_def::channels": [4, 8, 16],
+    "network_def::strides": [2, 2],
+    "network_def::num_res_units": 1,
+}
+
 
 def make_case(seed: int, shape: tuple[int, int, int] = SHAPE) -> tuple[np.ndarray, np.ndarray]:
     """One patient: int16 image (H, W, D, 4) and uint8 label (H, W, D) in the ``msd`` scheme."""

@@ -6,8 +6,9 @@ Each instance of a job is a mount and process namespace with a true /opt/ml (see
 
 from __future__ import annotations
 
+from sm_launch.events import Event
 from sm_launch.local.processing import run_processing
-from sm_launch.local.results import Event, JobResult, Metric, Transition, Trial, TuningResult
+from sm_launch.local.results import JobResult, Metric, Transition, Trial, TuningResult
 from sm_launch.local.serving import Server, start_server
 from sm_launch.local.store import FolderStore, S3Store, Store
 from sm_launch.local.training import run_training

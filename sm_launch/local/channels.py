@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sm_launch.errors import LaunchError
-from sm_launch.local.store import Store, join, split
+from sm_launch.local.store import Store
+from sm_launch.s3_uri import join, split
 
 PREFIX, MANIFEST = "S3Prefix", "ManifestFile"
 SHARDED = "ShardedByS3Key"

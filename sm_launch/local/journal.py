@@ -8,8 +8,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TextIO
 
-from sm_launch.local.metrics import MetricFinder
-from sm_launch.local.results import LOG, STATUS, Event, Transition
+from sm_launch.events import LOG, STATUS, Event
+from sm_launch.local.metrics import LastMetrics
+from sm_launch.local.results import Transition
 
 
 def now() -> datetime:
@@ -27,7 +28,7 @@ class Journal:
         on_event: told of everything, one event at a time; None tells nobody.
     """
 
-    def __init__(self, job: str, folder: Path, metrics: MetricFinder, on_event: Callable[[Event], None] | None) -> None:
+    def __init__(self, job: str, folder: Path, metrics: LastMetrics, on_event: Callable[[Event], None] | None) -> None:
         self.job = job
         self.metrics = metrics
         self._folder = folder

@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from sm_launch.errors import LaunchError
+from sm_launch.events import Event
 from sm_launch.local.channels import download, objects, shard
 from sm_launch.local.container import addresses, arn, failure_reason, place_of, region_of, write_config
 from sm_launch.local.group import is_set, run_group
 from sm_launch.local.isolation import Isolation
 from sm_launch.local.journal import Journal, now
-from sm_launch.local.metrics import MetricFinder
+from sm_launch.local.metrics import LastMetrics
 from sm_launch.local.nodes import NodePlan
-from sm_launch.local.results import COMPLETED, FAILED, IN_PROGRESS, STOPPED, Event, JobResult
+from sm_launch.local.results import COMPLETED, FAILED, IN_PROGRESS, STOPPED, JobResult
 from sm_launch.local.store import Store
 from sm_launch.local.training import KILL_AFTER, STOP, TIMEOUT
 
@@ -72,7 +73,7 @@ def run_processing(
     created = now()
     with (
         Isolation(namespaces, network) as isolation,
-        Journal(name, work_dir / "logs", MetricFinder(()), on_event) as journal,
+        Journal(name, work_dir / "logs", LastMetrics(()), on_event) as journal,
     ):
         journal.status(IN_PROGRESS, "The processing job is running")
         hosts = addresses(request["ProcessingResources"]["ClusterConfig"]["InstanceCount"], isolation)

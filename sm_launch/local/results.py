@@ -1,4 +1,4 @@
-"""What a local run tells while it runs and at its end, in the words of SageMaker's Describe answers."""
+"""What a local run tells at its end, in the words of SageMaker's Describe answers."""
 
 from __future__ import annotations
 
@@ -8,31 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-STATUS, LOG, TRIAL = "status", "log", "trial"
 IN_PROGRESS, COMPLETED, FAILED, STOPPED = "InProgress", "Completed", "Failed", "Stopped"
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that happened in a job; events of one job are told one at a time, in their order.
-
-    Attributes:
-        time: when, in UTC.
-        job: the job's name; of a tuning job's trial, the trial's.
-        kind: ``status`` (a new SecondaryStatus), ``log`` (a line of a node's log) or ``trial`` (a trial of a tuning job
-            ended).
-        status: the SecondaryStatus (Starting, Downloading, Training, Interrupted, Uploading, Completed, Failed,
-            Stopping, Stopped, MaxRuntimeExceeded), for ``trial`` the trial's status; empty for ``log``.
-        node: algo-1 ...; of a ``log`` only.
-        message: the status' message or the line without its newline.
-    """
-
-    time: datetime
-    job: str
-    kind: str
-    status: str = ""
-    node: str = ""
-    message: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sm_launch.errors import LaunchError
-
-SCHEME = "s3://"
+from sm_launch.s3_uri import SCHEME, join, split
 
 
 class Store(Protocol):
@@ -27,23 +26,6 @@ class Store(Protocol):
 
     def upload(self, source: Path, uri: str) -> None:
         """Copy a file to ``uri``, or all files of a folder to ``uri``/their path in it."""
-
-
-def split(uri: str) -> tuple[str, str]:
-    """Bucket and key of an s3:// URI.
-
-    Raises:
-        LaunchError: it is none.
-    """
-    bucket, _, key = uri.removeprefix(SCHEME).partition("/")
-    if not uri.startswith(SCHEME) or not bucket:
-        raise LaunchError(f"'{uri}' is no S3 URI; write s3://BUCKET/KEY.")
-    return bucket, key
-
-
-def join(uri: str, *parts: str) -> str:
-    """The URI of something beneath ``uri``."""
-    return "/".join([uri.rstrip("/"), *(part.strip("/") for part in parts)])
 
 
 def files_of(source: Path, uri: str) -> list[tuple[Path, str]]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sm_launch.events import Event
 from sm_launch.local.archives import merge, pack
 from sm_launch.local.container import (
     TOOLKIT_VARIABLES,
@@ -22,11 +23,12 @@ from sm_launch.local.container import (
 from sm_launch.local.group import Outcome, is_set, run_group
 from sm_launch.local.isolation import Isolation
 from sm_launch.local.journal import Journal, now
-from sm_launch.local.metrics import MetricFinder
+from sm_launch.local.metrics import LastMetrics
 from sm_launch.local.nodes import NodePlan
-from sm_launch.local.results import COMPLETED, FAILED, STOPPED, Event, JobResult
-from sm_launch.local.store import Store, join
+from sm_launch.local.results import COMPLETED, FAILED, STOPPED, JobResult
+from sm_launch.local.store import Store
 from sm_launch.local.training_tree import TrainingTree
+from sm_launch.s3_uri import join
 
 # AWS's time between SIGTERM and SIGKILL in seconds (API reference, StopTrainingJob).
 KILL_AFTER = 120.0
@@ -66,7 +68,7 @@ def run_training(
         LaunchError: the request cannot be run here: a channel that is not in S3, an absent prefix.
     """
     algorithm = request["AlgorithmSpecification"]
-    finder = MetricFinder(algorithm.get("MetricDefinitions", ()))
+    finder = LastMetrics(algorithm.get("MetricDefinitions", ()))
     network = not request.get("EnableNetworkIsolation", False)
     with (
         Isolation(namespaces, network) as isolation,

@@ -15,7 +15,8 @@ from sm_launch.errors import LaunchError
 from sm_launch.local.channels import fill_channel
 from sm_launch.local.container import LOOPBACK, addresses, hyperparameters_here, place_of, write_config
 from sm_launch.local.isolation import Isolation
-from sm_launch.local.store import Store, join
+from sm_launch.local.store import Store
+from sm_launch.s3_uri import join
 
 CHECKPOINTS, TENSORBOARD = "/opt/ml/checkpoints", "/opt/ml/output/tensorboard"
 HOMOGENEOUS = "homogeneousCluster"

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from sm_launch.errors import LaunchError
+from sm_launch.events import TRIAL, Event
 from sm_launch.local.container import arn, region_of
 from sm_launch.local.draws import grid, random_draws
 from sm_launch.local.journal import now
-from sm_launch.local.results import COMPLETED, FAILED, STOPPED, TRIAL, Event, JobResult, Trial, TuningResult
+from sm_launch.local.results import COMPLETED, FAILED, STOPPED, JobResult, Trial, TuningResult
 from sm_launch.local.store import Store
 from sm_launch.local.training import KILL_AFTER, run_training
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked import run_forked
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCHMARKS = ROOT / "benchmarks"
@@ -70,6 +71,6 @@ def test_the_table_is_that_of_the_kept_results() -> None:
 
 @pytest.mark.parametrize("file", CLAIMS, ids=lambda file: file.stem)
 def test_every_claim_says_how_it_is_measured(file: Path) -> None:
-    done = subprocess.run([sys.executable, file, "--help"], capture_output=True, text=True, check=False)
+    done = run_forked(str(file), ["--help"], ROOT, {})
     assert done.returncode == 0, done.stderr
     assert f"python benchmarks/{file.name}" in file.read_text("utf-8") and "--json" in done.stdout

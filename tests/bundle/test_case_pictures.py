@@ -14,8 +14,8 @@ from scripts.case_pictures import CasePicture
 from scripts.errors import InputError
 from scripts.figures import PURPLE
 from scripts.labels import get_scheme, labels_to_regions
-from tiny import SPACING_MM, make_case
-from workflow import TINY, run
+from tiny import SPACING_MM, TINY, make_case
+from workflow import run
 
 REGIONS, MODALITIES = ("TC", "WT", "ET"), ("FLAIR", "T1w", "T1gd", "T2w")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from forked import run_forked
 from tiny import make_case, save, write_decathlon
 from workflow import BUNDLE
 
@@ -41,11 +42,18 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def monai_bundle(
     *arguments: str, cwd: Path, launcher: tuple[str, ...] = (), env: dict[str, str] | None = None, code: int = 0
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m monai.bundle`` and hold its exit code against ``code``."""
-    done = subprocess.run(
-        [sys.executable, *launcher, "-m", "monai.bundle", *arguments],
-        cwd=cwd, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"} | (env or {}),
-    )  # fmt: skip
+    """Run ``python -m monai.bundle`` and hold its exit code against ``code``.
+
+    A launcher, and variables that count when Python starts, take a true interpreter.
+    """
+    variables = {"OMP_NUM_THREADS": "1"} | (env or {})
+    if launcher or env:
+        done = subprocess.run(
+            [sys.executable, *launcher, "-m", "monai.bundle", *arguments],
+            cwd=cwd, capture_output=True, text=True, timeout=300, env=os.environ | variables,
+        )  # fmt: skip
+    else:
+        done = run_forked("monai.bundle", arguments, cwd, variables)
     assert done.returncode == code, done.stdout[-3000:] + done.stderr[-3000:]
     return done
 
@@ -53,7 +61,9 @@ def monai_bundle(
 @pytest.fixture(scope="module")
 def trained(bundle: Path, data: Path) -> Path:
     """The copied bundle after a training in it, started as a user does."""
-    done = monai_bundle(*TRAIN, "--dataset_dir", str(data), "--run_name", "first", *TINY, cwd=bundle)
+    command = [sys.executable, "-m", "monai.bundle", *TRAIN, "--dataset_dir", str(data), "--run_name", "first", *TINY]
+    done = subprocess.run(command, cwd=bundle, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "epoch 1/1" in done.stdout and "Dice" in done.stdout and "left" in done.stdout
     return bundle
 
@@ -222,10 +232,7 @@ def break_folder(folder: Path, how: str) -> tuple[Path, list[str]]:
 )  # fmt: skip
 def test_bad_data_is_refused_by_the_finder(how: str, bundle: Path, tmp_path: Path) -> None:
     folder, words = break_folder(tmp_path / "data", how)
-    done = subprocess.run(
-        [sys.executable, "-m", "scripts.cases", "--dataset_dir", str(folder), "--output", str(tmp_path / "d.json")],
-        cwd=bundle, capture_output=True, text=True,
-    )  # fmt: skip
+    done = run_forked("scripts.cases", ["--dataset_dir", str(folder), "--output", str(tmp_path / "d.json")], bundle, {})
     assert done.returncode != 0
     sentence = only_sentence(done).replace(os.sep, "/")
     assert all(word.replace(os.sep, "/") in sentence for word in words), sentence

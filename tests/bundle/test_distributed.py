@@ -21,8 +21,8 @@ from scripts import distributed, fsdp
 from scripts.cases import prepare_datalist
 from scripts.checkpoints import load_weights
 from scripts.files import read_json, write_json
-from tiny import write_decathlon
-from workflow import BUNDLE, TINY, Job, run, workflow
+from tiny import TINY, write_decathlon
+from workflow import BUNDLE, Job, run, workflow
 
 DDP = ("train.json", "multi_gpu_train.json")
 FSDP = (*DDP, "fsdp_train.json")

@@ -11,8 +11,9 @@ from scripts.checkpoints import unwrapped
 from scripts.ema import UpdateAverage, scored_network
 from scripts.errors import InputError
 from scripts.step import StepEvents
+from tiny import TINY
 from torch import nn
-from workflow import TINY, run
+from workflow import run
 
 
 def test_average_is_the_closed_form_of_its_steps() -> None:

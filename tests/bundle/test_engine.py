@@ -18,7 +18,8 @@ from scripts import precision
 from scripts.engine import Evaluator, RegionBatch, Trainer
 from scripts.errors import InputError
 from scripts.step import CPP_COMPILERS, Accumulation, StepEvents, check_compiler, place
-from workflow import TINY, run
+from tiny import TINY
+from workflow import run
 
 CPU = torch.device("cpu")
 

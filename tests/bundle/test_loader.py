@@ -16,9 +16,9 @@ from scripts.patches import LocateTumourd, RandPatchd
 from scripts.resident import ResidentStore
 from scripts.store_data import StoreDataset
 from test_store import chain, listed
-from tiny import write_decathlon
+from tiny import TINY, write_decathlon
 from torch.utils.data import DistributedSampler
-from workflow import TINY, run
+from workflow import run
 
 SIZE = (16, 16, 16)
 

@@ -26,8 +26,8 @@ from scripts.errors import InputError, find_input_error
 from scripts.restart import best
 from scripts.resume import changes, keep_epochs, run_dir
 from scripts.state import LAST_FILE, PREVIOUS_FILE, read_state
-from tiny import write_decathlon
-from workflow import BUNDLE, TINY, run
+from tiny import TINY, write_decathlon
+from workflow import BUNDLE, run
 
 EPOCHS = 6
 KILLS = 10

@@ -22,8 +22,8 @@ from scripts.tracker_wandb import INIT_TIMEOUT, WandB
 from scripts.tracking import MAX_FAILURES, TrackEpochs, Tracking
 from scripts.tracking import run as run_tracked
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny import write_decathlon
-from workflow import BUNDLE, TINY, run, workflow
+from tiny import TINY, write_decathlon
+from workflow import BUNDLE, run, workflow
 
 mlflow = pytest.importorskip("mlflow", reason='the extra "track" is not installed')
 pytest.importorskip("wandb", reason='the extra "track" is not installed')

@@ -14,8 +14,8 @@ from patients import patients
 from scripts.cases import main as cases_command
 from scripts.errors import InputError, find_input_error
 from scripts.labels import SCHEMES
-from tiny import write_brats_folders, write_decathlon
-from workflow import TINY, run, workflow
+from tiny import TINY, write_brats_folders, write_decathlon
+from workflow import run, workflow
 
 
 @pytest.fixture(scope="module")

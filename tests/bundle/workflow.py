@@ -8,15 +8,6 @@ from typing import Any
 from monai.bundle import ConfigWorkflow
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
-# The smallest run that goes through everything.
-TINY = {
-    "patch_size": [32, 32, 32],
-    "epochs": 1,
-    "val_interval": 1,
-    "network_def::channels": [4, 8, 16],
-    "network_def::strides": [2, 2],
-    "network_def::num_res_units": 1,
-}
 
 
 class Job(ConfigWorkflow):

@@ -14,7 +14,7 @@ from emulator.errors import AwsError
 from emulator.world import World
 from sm_launch.errors import LaunchError
 from sm_launch.local import S3Store
-from sm_launch.local.store import join
+from sm_launch.s3_uri import join
 
 # API reference, InvokeEndpointAsync: bytes of a body that is not in S3, and of an input that is.
 INLINE_LIMIT = 128_000

@@ -11,12 +11,23 @@ from emulator.jobs import ENDED, FAILED, STOPPED, Job
 from emulator.logs import GROUPS, Shipper
 from emulator.world import World
 from sm_launch.errors import LaunchError
+from sm_launch.events import LOG, STATUS
 from sm_launch.local import Event, JobResult, S3Store
-from sm_launch.local.results import LOG, STATUS
 
 BROKEN = "InternalServerError: We encountered an internal error. Please try again."
 # They are told by the job's end, when all that Describe should say of it is in place.
 FINAL = (*ENDED, "MaxRuntimeExceeded", "MaxWaitTimeExceeded")
+
+
+def fails_at_once(world: World, job: Job) -> bool:
+    """Let the time pass that machines take; whether the job has ended before a container began."""
+    world.pause()
+    failure = world.faults.job_failure(job.name)
+    if job.stop.is_set():
+        job.finish(STOPPED)
+    elif failure:
+        job.finish(FAILED, failure)
+    return job.stop.is_set() or bool(failure)
 
 
 def run_job(
@@ -26,10 +37,7 @@ def run_job(
     image_command: Sequence[str] | None,
 ) -> JobResult | None:
     """Run a training or processing job to its end; None if it ended before a container began."""
-    world.pause()
-    failure = world.faults.job_failure(job.name)
-    if job.stop.is_set() or failure:
-        job.finish(STOPPED if job.stop.is_set() else FAILED, None if job.stop.is_set() else failure)
+    if fails_at_once(world, job):
         return None
     shipper = Shipper(world, GROUPS[job.kind], world.faults.log_delay(job.name))
     more: dict[str, Any] = {"interrupt": job.interrupt} if job.request.get("EnableManagedSpotTraining") else {}

@@ -15,12 +15,12 @@ from emulator.jobs import COMPLETED, FAILED, STOPPED, TRANSFORM, Job, add_job, s
 from emulator.listing import pages
 from emulator.logs import GROUPS, Shipper
 from emulator.models import MODELS, find_resource
-from emulator.running import BROKEN
+from emulator.running import BROKEN, fails_at_once
 from emulator.shapes import echo
 from emulator.world import World, now, operation
 from sm_launch.errors import LaunchError
 from sm_launch.local import S3Store
-from sm_launch.local.store import join
+from sm_launch.s3_uri import join
 
 # API reference, CreateTransformJob: the default, and the most that payload times concurrency may be, in MB.
 PAYLOAD_MB, ALL_MB = 6, 100
@@ -42,10 +42,7 @@ def create(world: World, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run(world: World, job: Job) -> None:
-    world.pause()
-    failure = world.faults.job_failure(job.name)
-    if failure:
-        job.finish(FAILED, failure)
+    if fails_at_once(world, job):
         return
     shipper = Shipper(world, GROUPS[TRANSFORM], world.faults.log_delay(job.name))
     folder = world.folder / TRANSFORM / job.name

@@ -11,8 +11,8 @@ from emulator.jobs import FAILED, TRAINING, TUNING, Job, add_job
 from emulator.logs import Shipper
 from emulator.running import listener
 from emulator.world import World
+from sm_launch.events import LOG, TRIAL
 from sm_launch.local import Event
-from sm_launch.local.results import LOG, TRIAL
 
 TRIALS = "trials"
 CONFIG = "HyperParameterTuningJobConfig"

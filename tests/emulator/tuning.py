@@ -9,7 +9,7 @@ from emulator.errors import NOT_FOUND, AwsError
 from emulator.jobs import ENDED, FAILED, TRAINING, TUNING, Job, add_job, delete_job, stop_job
 from emulator.listing import pages
 from emulator.logs import GROUPS, Shipper
-from emulator.running import BROKEN
+from emulator.running import BROKEN, fails_at_once
 from emulator.training import check_training, counted
 from emulator.trials import CONFIG, TRIALS, trial_listener
 from emulator.world import World, operation
@@ -35,10 +35,7 @@ def create(world: World, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run(world: World, job: Job) -> None:
-    world.pause()
-    failure = world.faults.job_failure(job.name)
-    if failure:
-        job.finish(FAILED, failure)
+    if fails_at_once(world, job):
         return
     shipper = Shipper(world, GROUPS[TRAINING])
     try:

@@ -18,21 +18,13 @@ import httpx
 import nibabel as nib
 import numpy as np
 import pytest
+from tiny import TINY
 
 from sm_launch.container.serve.artifact import manifest_of
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "bundle"
 NIFTI = {"Content-Type": "application/x-nifti"}
-# The smallest training that goes through everything.
-TINY = {
-    "patch_size": [32, 32, 32],
-    "epochs": 1,
-    "val_interval": 1,
-    "network_def::channels": [4, 8, 16],
-    "network_def::strides": [2, 2],
-    "network_def::num_res_units": 1,
-}
 
 
 def pack(bundle: Path, model_dir: Path) -> Path:

@@ -39,10 +39,6 @@ def test_training_goes_from_its_expected_hours_to_its_time_limit() -> None:
     assert found.low == pytest.approx(train.low)
 
 
-def test_hours_of_epochs() -> None:
-    assert Hours.of_epochs(90, 40.0) == Hours(1.0, 1.5)
-
-
 def test_without_hours_the_note_says_that_it_is_the_ceiling() -> None:
     train = line(estimate(lp.plan(gpu_training())), "demo-1a2b-train")
     assert (train.low, train.high) == (0, pytest.approx(4 * PRICE))

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import yaml
 from emulator import Account, aws
-from served import TINY, assert_same_volume, local_inference
+from served import assert_same_volume, local_inference
+from tiny import TINY
 
 from sm_launch.local.isolation import privileges
 

@@ -161,10 +161,11 @@ def test_braces_are_filled_in_and_all_else_is_left(container: Any, tmp_path: Pat
         "d": "$f'{x}' + \"{}\" + '{channel}' it's {channel:a b} {{host_index}}",
     }
     base = str(tmp_path)
+    parts = ("checkpoints", "model", "output/data", "output/tensorboard", "work/bundle")
     assert where.fill(value, cluster) == {
         "a": [f"{base}/input/data/train/x", {"b": f"{base}/input/data/train{base}/processing/output/store"}, 3, None,
               True],
-        "c": f"{base}/checkpoints:{base}/model:{base}/output/data:{base}/output/tensorboard:{base}/work/bundle:1/2",
+        "c": ":".join(f"{base}/{part}" for part in parts) + ":1/2",
         "d": "$f'{x}' + \"{}\" + '{channel}' it's {channel:a b} {1}",
     }  # fmt: skip
     processing = container.instructions.Places(tmp_path / "processing-job")

@@ -16,10 +16,11 @@ from programs import BUCKET, IMAGE, INSTANCE, METRICS, processing, spot, trainin
 
 from sm_launch.errors import LaunchError
 from sm_launch.events import END, LOG, METRIC, NOTE, STATUS, TRIAL, Event, Outcome
-from sm_launch.follow import MetricFinder, follow
+from sm_launch.follow import follow
 from sm_launch.follow_jobs import one_sentence
 from sm_launch.follow_logs import LogTail, node_of
 from sm_launch.follow_view import Lines, NotebookView, Page, TerminalView, clean, show, told
+from sm_launch.metrics import MetricFinder
 
 GROUP = "/aws/sagemaker/TrainingJobs"
 
@@ -262,7 +263,6 @@ class TestView:
         assert "line 299" in page.html() and "line 99\n" not in page.html()
 
     def test_a_notebook_cell(self) -> None:
-        pytest.importorskip("IPython", reason="the notebook's view needs IPython")
         view = NotebookView("job")
         view.show(Event(datetime.now(timezone.utc), "job", END, outcome=Outcome("Completed")))
         assert "Completed" in view.page.html()

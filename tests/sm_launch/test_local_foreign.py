@@ -123,8 +123,8 @@ def test_a_foreign_bundle_gets_every_value_intact(
     assert result.status == "Completed", log(result)
     unpack(store.path(result.model_artifact_uri or ""), tmp_path / "model")
     found = json.loads((tmp_path / "model" / "bundle" / "models" / "model.pt").read_text())
-    base = "/opt/ml" if namespaces else str(folder / "algo-1" / "ml")
-    filled = hostile.replace("{bundle}", f"{base}/work/bundle") + f"{base}/input/data/train"
+    base = Path("/opt/ml") if namespaces else folder / "algo-1" / "ml"
+    filled = hostile.replace("{bundle}", str(base / "work" / "bundle")) + str(base / "input" / "data" / "train")
     assert found == {"message": filled, "weights": 4.5}
 
 

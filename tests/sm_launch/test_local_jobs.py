@@ -307,7 +307,7 @@ def test_a_user_without_rights_gets_the_same(
         ({"InputDataConfig": [channel("train", f"{BUCKET}/absent/")]}, f"there is no object at {BUCKET}/absent/"),
         ({"InputDataConfig": [channel("train", f"{BUCKET}/x", kind="AugmentedManifestFile")]}, "S3DataType is 'Augm"),
         ({"InputDataConfig": [channel("train", "data/x")]}, "'data/x' is no S3 URI"),
-        ({"CheckpointConfig": {"S3Uri": BUCKET, "LocalPath": "/root/kept"}}, "LocalPath: is '/root/kept'"),
+        ({"CheckpointConfig": {"S3Uri": BUCKET, "LocalPath": "/data/kept"}}, "LocalPath: is '/data/kept'"),
         ({"AlgorithmSpecification": {"MetricDefinitions": [{"Name": "a", "Regex": "loss"}]}}, "'loss' has no gr"),
         ({"AlgorithmSpecification": {"MetricDefinitions": [{"Name": "a", "Regex": "("}]}}, "is no regular expression"),
     ],

@@ -22,7 +22,7 @@ from sm_launch.local import FolderStore, S3Store, Store, isolation, start_server
 from sm_launch.local.archives import merge, pack, unpack
 from sm_launch.local.channels import fill_channel
 from sm_launch.local.draws import grid, random_draws
-from sm_launch.local.metrics import MetricFinder
+from sm_launch.local.metrics import LastMetrics
 from sm_launch.local.tuning import run_tuning
 
 needs_namespaces = pytest.mark.skipif(isolation.privileges() is None, reason="this machine gives no namespaces")
@@ -194,7 +194,7 @@ def test_archives_come_back_and_lead_nowhere_else(tmp_path: Path) -> None:
 
 
 def test_metrics_are_the_last_numbers() -> None:
-    finder = MetricFinder([{"Name": "loss", "Regex": "loss=([0-9.e-]+)"}, {"Name": "dice", "Regex": "dice=(\\S+)"}])
+    finder = LastMetrics([{"Name": "loss", "Regex": "loss=([0-9.e-]+)"}, {"Name": "dice", "Regex": "dice=(\\S+)"}])
     time = datetime(2026, 1, 1, tzinfo=timezone.utc)
     for line in ("loss=2.5 dice=0.1", "dice=nothing", "loss=1e-2", "no metric"):
         finder.read(line, time)

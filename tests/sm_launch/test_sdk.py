@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 from emulator import Account, aws
-from served import TINY
 from specs import BUNDLE, KMS_KEY, request_of, spec_of
+from tiny import TINY
 
 from sm_launch.code_channel import folder_copy
 from sm_launch.errors import LaunchError
