@@ -42,7 +42,6 @@ DRAWS: int = 200  # random crops in each measurement
 SEED: int = 0  # of everything random
 
 # %%
-import labkit  # noqa: F401  makes the bundle's scripts importable
 import numpy as np
 import torch
 from IPython.display import display
@@ -110,7 +109,8 @@ show(
 # **What you saw.** `LoadImaged` gives a tensor with the channel first, (C, H, W, D), in the file's own type, with the
 # affine at its side: a `MetaTensor`. `CropToBraind` takes a view, so it costs nearly nothing. `Orientationd` turns the
 # array to RAS, so that the first axis runs to the patient's Right in every case. `SeparableSpacingd` is the first to
-# make floats. `NormalizeBraind` makes mean 0 and deviation 1. The label went along, and stayed one map of uint8 ids.
+# make floats. `NormalizeBraind` makes mean 0 and deviation 1; the dark rim in its picture is voxels that interpolation
+# made half of brain, half of air. The label went along, and stayed one map of uint8 ids.
 #
 # ## 2 · Two forms: array and dictionary
 #
@@ -136,7 +136,7 @@ print(f"largest difference between the three: {difference:.1e} standard deviatio
 apart = predict("In what percentage of the draws are image and label apart?", 50, unit="%")  # solution
 
 # %%
-measured_apart = 100 * preparation.flips_apart({"image": final.image, "label": final.label}, DRAWS, SEED)
+measured_apart = 100 * preparation.flips_apart(DRAWS, SEED)
 reveal(apart, measured_apart, "Each call draws for itself: one is flipped and the other not in half of the cases.")
 
 # %% tags=["figure"]
@@ -198,13 +198,13 @@ picture = preparation_figures.pair_figure(
         "linear, then rounded": (behind, np.asarray(rounded[0, :, :, at])),
     },
     scheme,
-    "Where 3 meets 1 or 0, rounding writes 2: a rim of tissue that nobody has seen",
+    "Between two ids rounding writes a third: a rim of tissue that nobody has seen",
 )
 show(picture, alt="With nearest the ring touches edema; with linear and rounded a thin rim of core lies between them.")
 
 # %% [markdown]
-# **What you saw.** Rounding does not heal it: halfway between edema (1) and enhancing tumour (3) lies 2, which is
-# another tissue. With these ids the error lands in the tumour core, the region that the surgeon asks about.
+# **What you saw.** Rounding does not heal it. In the Decathlon, halfway between edema (1) and enhancing tumour (3) lies
+# 2, which is another tissue: the error lands in the tumour core, the region that the surgeon asks about.
 #
 # **Spot the bug.** This line brings cases to one size for a 3-D UNet, and stood in a published training:
 #
@@ -238,7 +238,7 @@ for over, nonzero in (("all voxels", False), ("the brain", True)):
         raw = step.image[:1].as_tensor().float()
         changed = mt.NormalizeIntensity(nonzero=nonzero, channel_wise=True)(raw.clone())
         figures = preparation.brain_statistics(changed[0], raw[0] != 0)
-        rows.append([over, where, *(round(value, 2) for value in figures)])
+        rows.append([over, where, *(round(value, 2) + 0.0 for value in figures)])
         brains[f"over {over}, {where}"] = np.asarray(changed[0][raw[0] != 0])
 table(rows, ["normalised over", "of", "brain: mean", "brain: deviation", "air"], f"{MODALITIES[0]}, four ways")
 
@@ -287,8 +287,8 @@ whole = (median - float(brain.mean())) / float(brain.std(unbiased=False))
 reveal(
     spread,
     ranges[f"{PATCH} voxels"],
-    f"A crop with much tumour has a high mean, so the same voxel becomes dark in it. The augmentation's shift, "
-    f"meant to be the noise here, is at most 0.1. Normalised first, the value is {whole:.2f} in every crop.",
+    "Each crop has a mean and a deviation of its own, so the same voxel changes with its neighbourhood. The shift that "
+    f"training adds on purpose is at most 0.1. Normalised first, the value is {whole:.2f} in every crop.",
 )
 assert ranges[f"{PATCH} voxels"] > 0.05
 table(list(ranges.items()), ["crop", "range of one voxel's value"], f"{DRAWS} crops each")
@@ -376,18 +376,17 @@ show(
 #
 # Most patches hold tumour because two thirds are centred on it: `tumour_crops` is 0.67 in train.json.
 #
-# **Predict** what share of patches would hold any tumour if they lay anywhere (`tumour_crops` 0).
+# **Predict** what share of smaller patches, half as long, would hold tumour if they lay anywhere (`tumour_crops` 0).
 
 # %%
 anywhere = predict("What percentage of the patches holds tumour, if they lie anywhere?", 50, unit="%")  # solution
 
 # %%
 ids = np.asarray(final.label[0])
-shares = {
-    wanted: 100
-    * preparation.share_with_tumour(RandPatchd(1, patch_size=[PATCH] * 3, tumour_crops=wanted).recipe, ids, DRAWS, SEED)
-    for wanted in (0.0, recipe.tumour_crops, 1.0)
-}
+small, shares = [PATCH // 2] * 3, {}
+for wanted in (0.0, recipe.tumour_crops, 1.0):
+    recipe_of_crops = RandPatchd(patch_size=small, tumour_crops=wanted).recipe
+    shares[wanted] = 100 * preparation.share_with_tumour(recipe_of_crops, ids, DRAWS, SEED)
 reveal(
     anywhere, shares[0.0], f"With tumour_crops at {recipe.tumour_crops:g} it is {shares[recipe.tumour_crops]:.0f} %."
 )
@@ -428,7 +427,7 @@ assert seconds < before
 # - Set `shift` to 0.1, what the bundle draws at most; then to 1. When does it stop being the same patient?
 # - Add `noise`, and move `seed`: which parts change?
 #
-# Without a running kernel you see a picture of it here.
+# The blank is 0, the brain's mean, so it shows grey. Without a running kernel you see a picture of the panel here.
 
 # %% tags=["figure"]
 panel = TransformPanel(data, MODALITIES, scheme, effects=Effects(degrees=12, gain=0.1, gamma=0.8, noise=0.1))
@@ -437,7 +436,7 @@ display(panel)
 # %% [markdown]
 # ## What to take away
 #
-# - Load, brain box, orientation, spacing, normalisation: each changes one thing, and the box throws most voxels away
+# - Load, brain box, orientation, spacing, normalisation: each changes one thing, and the box throws the air away
 #   before anything costly. Type and shape tell where you are.
 # - The array form draws for each call, and parts image and label in half of the draws; the dictionary form draws once
 #   for all keys.

@@ -37,7 +37,7 @@ def _slider(kind: type[widgets.Widget], name: str, low: float, high: float, step
         max=high,
         step=step,
         description=name,
-        description_tooltip=tip,
+        tooltip=tip,
         layout=widgets.Layout(width="340px"),
     )
 
@@ -48,7 +48,7 @@ def effect_controls() -> dict[str, widgets.Widget]:
     return {
         "degrees": _slider(slider, "degrees", -45, 45, 1, "Rotate in the plane of the slice"),
         "magnification": _slider(slider, "magnification", 0.7, 1.4, 0.05, "Above 1 the brain gets larger"),
-        "flip": widgets.Checkbox(value=False, description="flip", description_tooltip="Mirror the columns"),
+        "flip": widgets.Checkbox(value=False, description="flip", tooltip="Mirror the columns"),
         "gain": _slider(slider, "gain", -0.5, 0.5, 0.05, "RandScaleIntensity: times 1 + gain"),
         "shift": _slider(slider, "shift", -1, 1, 0.05, "RandShiftIntensity: in standard deviations of the brain"),
         "gamma": _slider(slider, "gamma", 0.4, 2.5, 0.05, "AdjustContrast: below 1 brightens, above 1 darkens"),

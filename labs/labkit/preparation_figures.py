@@ -18,6 +18,8 @@ from scripts.labels import Scheme
 from .preparation import Step
 
 TINT = 0.6
+# As wide as a page shows without shrinking the letters.
+FIGURE_INCHES = 11.0
 
 
 def largest_slice(label: torch.Tensor | NDArray) -> int:
@@ -41,7 +43,7 @@ def steps_figure(steps: Sequence[Step], channel: int, name: str) -> Figure:
         channel: of the image.
         name: of that modality.
     """
-    figure, axes = plt.subplots(1, len(steps), figsize=(2.9 * len(steps), 3.7), layout="constrained")
+    figure, axes = plt.subplots(1, len(steps), figsize=(FIGURE_INCHES, 3.3), layout="constrained")
     for axis, step in zip(np.atleast_1d(axes), steps, strict=True):
         plane = np.asarray(step.image[channel, :, :, largest_slice(step.label)], np.float32)
         shown = axis.imshow(plane, cmap="gray", interpolation="nearest")
@@ -60,7 +62,8 @@ def pair_figure(images: Mapping[str, tuple[NDArray, NDArray]], scheme: Scheme, t
         scheme: what the ids mean.
         title: what to see.
     """
-    figure, axes = plt.subplots(1, len(images), figsize=(3.6 * len(images), 4.2), layout="constrained")
+    edge = min(FIGURE_INCHES / len(images), 4.0)
+    figure, axes = plt.subplots(1, len(images), figsize=(edge * len(images), edge + 0.7), layout="constrained")
     for axis, (heading, (image, label)) in zip(np.atleast_1d(axes), images.items(), strict=True):
         axis.imshow(image, cmap="gray", interpolation="nearest")
         axis.imshow(_tinted(label, scheme), interpolation="nearest")
