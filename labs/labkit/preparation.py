@@ -13,12 +13,15 @@ import torch
 from monai.bundle import ConfigParser
 from monai.transforms import Compose, RandFlip, RandSpatialCrop
 from numpy.typing import NDArray
+from scripts.errors import InputError
 from scripts.files import read_json
 from scripts.labels import Scheme
 from scripts.patches import PatchRecipe, locate_classes
 
 from .project import BUNDLE
 
+# Crops of little but air would exaggerate what an order of transforms does.
+LEAST_BRAIN = 0.1
 RECIPE = BUNDLE / "configs" / "train.json"
 
 
@@ -111,19 +114,24 @@ def values_after_crop(image: torch.Tensor, value: float, size: Sequence[int], dr
         image: one channel before normalisation, (1, H, W, D), 0 where blank.
         value: the intensity, the same tissue in every crop.
         size: of the crops, (h, w, d) voxels; larger than the image counts as whole.
-        draws: how many crops.
+        draws: how many crops, of those that are a tenth brain or more.
         seed: of their places.
 
     Returns:
         (draws,), in standard deviations.
+
+    Raises:
+        InputError: the image is nearly blank, so that no crop would do.
     """
+    if float((image != 0).float().mean()) < LEAST_BRAIN / 10:
+        raise InputError("the image is nearly blank, but a brain is wanted; choose another case.")
     crop = RandSpatialCrop(roi_size=tuple(size), random_size=False).set_random_state(seed=seed)
     plain, found = torch.as_tensor(image).as_subclass(torch.Tensor), []
     while len(found) < draws:
         voxels = crop(plain)
-        voxels = voxels[voxels != 0]
-        if len(voxels) > 1:
-            found.append((value - float(voxels.mean())) / float(voxels.std(unbiased=False)))
+        brain = voxels[voxels != 0]
+        if len(brain) >= LEAST_BRAIN * voxels.numel():
+            found.append((value - float(brain.mean())) / float(brain.std(unbiased=False)))
     return np.array(found)
 
 

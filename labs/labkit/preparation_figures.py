@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
-from scripts.figures import BLUE, ORANGE, PURPLE, SKY_BLUE, tissue_colours
+from scripts.figures import BLUE, ORANGE, PURPLE, SKY_BLUE, WINDOW_PERCENT, tissue_colours
 from scripts.labels import Scheme
 
 from .preparation import Step
@@ -43,7 +43,7 @@ def steps_figure(steps: Sequence[Step], channel: int, name: str) -> Figure:
         channel: of the image.
         name: of that modality.
     """
-    figure, axes = plt.subplots(1, len(steps), figsize=(FIGURE_INCHES, 3.3), layout="constrained")
+    figure, axes = plt.subplots(1, len(steps), figsize=(FIGURE_INCHES, 4.0), layout="constrained")
     for axis, step in zip(np.atleast_1d(axes), steps, strict=True):
         plane = np.asarray(step.image[channel, :, :, largest_slice(step.label)], np.float32)
         shown = axis.imshow(plane, cmap="gray", interpolation="nearest")
@@ -65,7 +65,8 @@ def pair_figure(images: Mapping[str, tuple[NDArray, NDArray]], scheme: Scheme, t
     edge = min(FIGURE_INCHES / len(images), 4.0)
     figure, axes = plt.subplots(1, len(images), figsize=(edge * len(images), edge + 0.7), layout="constrained")
     for axis, (heading, (image, label)) in zip(np.atleast_1d(axes), images.items(), strict=True):
-        axis.imshow(image, cmap="gray", interpolation="nearest")
+        low, high = np.percentile(image, WINDOW_PERCENT)
+        axis.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
         axis.imshow(_tinted(label, scheme), interpolation="nearest")
         axis.set(title=heading, xticks=[], yticks=[])
     colours = tissue_colours(scheme)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 from monai.transforms import NormalizeIntensity, RandomizableTrait
+from scripts.errors import InputError
 from scripts.labels import get_scheme
 from scripts.patches import PatchRecipe
 
@@ -116,3 +117,8 @@ def test_figures_draw_what_they_are_given(traced: list[preparation.Step]) -> Non
     assert len(drawn[2].axes[0].patches) == 2 and len(drawn[3].axes[0].collections) == 2
     for figure in drawn:
         plt.close(figure)
+
+
+def test_a_blank_image_is_refused() -> None:
+    with pytest.raises(InputError, match="nearly blank"):
+        preparation.values_after_crop(torch.zeros(1, 9, 9, 9), 1.0, [4] * 3, draws=1, seed=0)
