@@ -1,5 +1,5 @@
-"""Claim: a change of a slider of the labs' panel is answered in under 100 ms of CPU, median, at BraTS's size, and takes less
-CPU than redrawing the same two slices with matplotlib.
+"""Claim: a change of a slider of the labs' panel is answered in under 100 ms of CPU, median, at BraTS's size, and takes
+less of it than redrawing the same two slices with matplotlib.
 
     python benchmarks/panel.py [--dataset_dir DIR] [--rounds N] [--json FILE]
 
