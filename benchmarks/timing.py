@@ -22,8 +22,9 @@ from typing import Any
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
-# The benchmarks are run from the repository's root; what they measure is the bundle, which is a folder, not a package.
-sys.path.insert(0, str(ROOT / "bundle"))
+# The benchmarks are run from the repository's root; what they measure is the bundle, which is a folder, not a package,
+# and labs, which is installed nowhere.
+sys.path[:0] = [str(ROOT / "bundle"), str(ROOT)]
 
 
 @dataclass
