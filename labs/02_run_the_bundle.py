@@ -39,13 +39,12 @@ DATA: str = "embedded"  # embedded (synthetic patients), a folder in a known lay
 STEPS: int = 160  # optimiser steps of the training; the epochs follow from the number of cases
 
 # %%
-import labkit
 from labkit.checks import predict, reveal
 from labkit.commands import run
 from labkit.configs import check_best_epoch, check_overrides, knob_rows, recipe, refusal
 from labkit.data import dataset, label_scheme
 from labkit.figures import show
-from labkit.model import TRAIN, bundle_command, dataset_word, prepare, typed
+from labkit.model import TRAIN, bundle_command, prepare, typed
 from labkit.project import work
 from labkit.tables import table
 
@@ -84,8 +83,6 @@ table(
 folder = predict(
     "What does ckpt_dir become?", "/project/models", choices=("/project/models", "./models", "@bundle_root/models")
 )  # solution
-
-# %%
 moved = recipe({"bundle_root": "/project"})
 reveal(
     folder,
@@ -95,15 +92,9 @@ reveal(
 
 # %% [markdown]
 # An **override** is an entry's id and a new value: `--epochs 5` on the command line, or a small JSON file after
-# `train.json` in `--config_file`. `::` reaches into an object.
-
-# %%
-table(
-    [[name, parser[name]] for name in ("network_def::_target_", "network_def::channels", "network_def::strides")],
-    ["id", "value"],
-)
-
-# %% [markdown]
+# `train.json` in `--config_file`. `::` reaches into an object: `network_def::channels` is `[16, 32, 64, 128, 256]` here,
+# `network_def::strides` is `[2, 2, 2, 2]`.
+#
 # **Exercise.** Make the recipe small enough for two cores: voxels of 3 mm, crops of 32 voxels, and a UNet of *four*
 # levels that begins with 8 channels and doubles them at each level. Each step down has a stride of 2.
 
@@ -124,9 +115,9 @@ check_overrides(overrides)
 # bundle do?
 
 # %%
-misspelt = predict("A misspelt knob:", "stops", choices=("trains as if it were not there", "warns and trains", "stops"))  # solution
-
-# %%
+misspelt = predict(
+    "A misspelt knob:", "stops", choices=("trains as if it were not there", "warns and trains", "stops")
+)  # solution
 sentence = refusal([TRAIN], {"learning_rat": 0.01, "dataset_dir": str(dataset_dir)})
 print(f"error: {sentence}")
 assert "learning_rate" in sentence
@@ -226,7 +217,9 @@ table(
     "Test cases: Dice, and the true volume",
 )
 
-# %%
+# %% tags=["figure"]
+from labkit.scores import scores_figure
+
 means = {name: sum(row["dice"][name] for row in rows) / len(rows) for name in regions}
 reveal(
     hardest,
@@ -234,10 +227,6 @@ reveal(
     f"Means: {', '.join(f'{name} {value:.2f}' for name, value in means.items())}. Small regions lose Dice to every "
     "voxel of border, and a case that has none of a region scores 1 or 0, nothing between.",
 )
-
-# %% tags=["figure"]
-from labkit.scores import scores_figure
-
 show(scores_figure(rows, regions), alt="A point a test case and a bar a mean, for the regions TC, WT and ET.")
 
 # %% [markdown]
@@ -347,12 +336,8 @@ from labkit.validation_bugs import threshold_rows
 (probabilities,) = predictions.glob("*_prob.nii.gz")
 rules = {"AsDiscrete(threshold=True)": AsDiscrete(threshold=True), "mended": mended}
 bug_rows = threshold_rows(voxels(probabilities), truth, rules, regions)
-table(bug_rows, ["rule", "voxels in WT", *(f"Dice {name}" for name in regions)], f"The same network, {row['case']}")
-
-# %%
 assert bug_rows[0][1] < bug_rows[1][1]
-whole = regions.index("WT") + 2
-print(f"Dice of WT: {bug_rows[0][whole]:.2f} as published, {bug_rows[1][whole]:.2f} mended")
+table(bug_rows, ["rule", "voxels in WT", *(f"Dice {name}" for name in regions)], f"The same network, {row['case']}")
 
 # %% [markdown]
 # It was right once: MONAI before 1.0 took `threshold=True` as a switch. The version was not pinned, so one day the
@@ -362,11 +347,9 @@ print(f"Dice of WT: {bug_rows[0][whole]:.2f} as published, {bug_rows[1][whole]:.
 # `DistributedSampler` deals out the cases. **Predict** how many cases rank 0 scores.
 
 # %%
-on_rank_0 = predict("Cases on rank 0, of 5 cases on 8 processes?", 1)  # solution
-
-# %%
 from labkit.validation_bugs import shards
 
+on_rank_0 = predict("Cases on rank 0, of 5 cases on 8 processes?", 1)  # solution
 dealt = shards(cases=5, processes=8)
 print("case on each rank:", dealt)
 reveal(
@@ -380,9 +363,9 @@ reveal(
 
 # %%
 by_case = [sum(row["dice"].values()) / len(row["dice"]) for row in rows]
-gains = [later["val_mean_dice"] - earlier["val_mean_dice"] for earlier, later in zip(validated, validated[1:])]
+last_gain = validated[-1]["val_mean_dice"] - validated[-2]["val_mean_dice"]
 table(
-    [[min(by_case), max(by_case), max(by_case) - min(by_case), abs(gains[-1])]],
+    [[min(by_case), max(by_case), max(by_case) - min(by_case), abs(last_gain)]],
     ["worst case", "best case", "between them", "the last two validations differ by"],
 )
 
@@ -390,16 +373,19 @@ table(
 # **Exercise.** All processes have sent what they scored: a list of `(case, dice)` pairs, in which the padding makes
 # some cases appear twice. Write the mean that a single process would have found.
 
-# %%
-gathered_mean = ...
-# solution begins
-def gathered_mean(pairs):
-    dice_of = dict(pairs)
-    return sum(dice_of.values()) / len(dice_of)
-# solution ends
 
 # %%
 from labkit.validation_bugs import check_gathered_mean
+
+
+def gathered_mean(pairs):
+    mean = ...
+    # solution begins
+    dice_of = dict(pairs)
+    mean = sum(dice_of.values()) / len(dice_of)
+    # solution ends
+    return mean
+
 
 check_gathered_mean(gathered_mean, by_case)
 
@@ -428,5 +414,6 @@ check_gathered_mean(gathered_mean, by_case)
 # - [MONAI Bundle specification](https://docs.monai.io/en/stable/mb_specification.html) and [config
 #   syntax](https://docs.monai.io/en/stable/config_syntax.html)
 # - Menze et al. 2015, [The Multimodal Brain Tumor Image Segmentation Benchmark](https://doi.org/10.1109/TMI.2014.2377694)
-# - Maier-Hein et al. 2024, [Metrics reloaded](https://doi.org/10.1038/s41592-023-02151-z): which score for which question
+# - Maier-Hein et al. 2024, [Metrics reloaded](https://doi.org/10.1038/s41592-023-02151-z): which score for which
+#   question
 # - How the bundle validates on many GPUs: [distributed.md](../bundle/docs/distributed.md), and lab 05

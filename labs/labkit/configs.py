@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,6 +50,8 @@ def refusal(configs: Sequence[str], overrides: Mapping[str, Any]) -> str:
         AssertionError: it is not refused.
     """
     scratch = work("refused")
+    # MONAI warns that it leaves the notebook's logging alone, which is what is wanted.
+    logging.getLogger(ConfigWorkflow.__module__).setLevel(logging.ERROR)
     workflow = ConfigWorkflow(
         config_file=[str(BUNDLE / config) for config in configs],
         logging_file=False,

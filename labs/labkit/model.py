@@ -82,10 +82,16 @@ class Training:
         split = read_json(self.datalist_file, "datalist")
         return {part: len(split[part]) for part in PARTS}
 
-    def command(self) -> str:
-        """The command that trains, as one types it in ``bundle/``."""
-        paths = {"dataset_dir": dataset_word(self.dataset_dir), "datalist_file": typed(self.datalist_file)}
-        return bundle_command([TRAIN, typed(self.knobs_file)], **paths, run_name=RUN_NAME, **self.places())
+    def command(self, *configs: str, **knobs: str) -> str:
+        """The command that trains, as one types it in ``bundle/``.
+
+        Args:
+            configs: further overrides, files in ``bundle/``.
+            knobs: further or other knobs of the command line.
+        """
+        data = {"dataset_dir": dataset_word(self.dataset_dir), "datalist_file": typed(self.datalist_file)}
+        files = [TRAIN, typed(self.knobs_file), *configs]
+        return bundle_command(files, **(data | self.places() | {"run_name": RUN_NAME} | knobs))
 
     def places(self) -> dict[str, str]:
         """The knobs that say where model and run folder are."""

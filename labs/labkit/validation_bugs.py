@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -67,9 +67,8 @@ def check_gathered_mean(gathered_mean: Any, dice: Sequence[float]) -> None:
         gathered_mean: function of a list of (case, Dice) pairs.
         dice: of each case.
     """
-    answered(gathered_mean, "the function")
     require(
-        isinstance(gathered_mean, Callable) and len(inspect.signature(gathered_mean).parameters) == 1,
+        callable(gathered_mean) and len(inspect.signature(gathered_mean).parameters) == 1,
         "write a function of one argument, the list of (case, dice) pairs.",
     )
     random = np.random.default_rng(0)
@@ -79,7 +78,8 @@ def check_gathered_mean(gathered_mean: Any, dice: Sequence[float]) -> None:
         pairs = [(case, scores[case]) for shard in shards(len(scores), processes) for case in shard]
         random.shuffle(pairs)
         found = gathered_mean(pairs)
-        require(isinstance(found, int | float | np.floating), f"it returned {type(found).__name__}; a mean is a number.")
+        answered(found, "the mean")
+        require(isinstance(found, int | float | np.floating), f"it returned {type(found).__name__}, not a number.")
         naive = float(np.mean([score for _, score in pairs]))
         require(
             not np.isclose(found, naive) or np.isclose(naive, np.mean(scores)),
