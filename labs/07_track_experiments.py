@@ -152,8 +152,8 @@ show(curves_figure(found, "train_loss"), alt="The training loss of one run in th
 #
 # ## 3 · Two runs
 #
-# **Predict.** The second run takes a learning rate of 0.0005 in place of 0.01, and the same few steps. What happens to its
-# validation Dice?
+# **Predict.** The second run takes a learning rate of 0.0005 in place of 0.01, and the same few steps. What happens
+# to its validation Dice?
 
 # %%
 second_is = predict("The second run's Dice will be", "lower", choices=("lower", "about the same", "higher"))  # solution
