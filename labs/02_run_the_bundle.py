@@ -87,7 +87,7 @@ moved = recipe({"bundle_root": "/project"})
 reveal(
     folder,
     moved.get_parsed_content("ckpt_dir"),
-    f"'{moved['ckpt_dir']}' is evaluated late, so it sees the override. One knob moves all that refers to it.",
+    "The expression is evaluated late, so it sees the override. One knob moves all that refers to it.",
 )
 
 # %% [markdown]
@@ -130,7 +130,9 @@ reveal(misspelt, "stops", "MONAI alone would train for hours with the default. T
 # `datalist.json` is the split.
 
 # %%
-print(training.knobs_file.read_text())
+from scripts.files import read_json
+
+table(read_json(training.knobs_file, "override").items(), ["id", "value"], "small.json, merged over train.json")
 
 # %% [markdown]
 # **Predict** the Dice of the whole tumour on the validation cases after these few steps: 0 is no overlap, 1 is
@@ -273,7 +275,8 @@ show_case(row["image"], label=row["truth"], prediction=written, label_scheme=sch
 # %% [markdown]
 # ## 6 · Scores at their edges
 #
-# Some tumours have no enhancing part. Dice is twice the overlap, divided by the sum of both volumes: 0 / 0.
+# Some tumours have no enhancing part: look for 0.0 ml in the table of section 4. Dice is twice the overlap, divided by
+# the sum of both volumes; with nothing on either side that is 0 / 0.
 #
 # **Predict.** There is none, and the network finds none. What does BraTS give it?
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def empty_region_rows() -> list[list[Any]]:
     }
     for name, (prediction, truth) in situations.items():
         theirs = float(DiceMetric(include_background=True)(prediction, truth))
-        hd95 = float(region_hd95_mm(prediction, truth, (1, 1, 1)))
+        hd95 = _hd95_mm(prediction, truth, (1, 1, 1))
         rows.append([name, float(region_dice(prediction, truth)), "left out" if np.isnan(theirs) else theirs, hd95])
     return rows
 
@@ -112,10 +113,15 @@ def hd95_rows(truth: torch.Tensor, spacing_mm: Sequence[float]) -> list[list[Any
     island[..., :10, :10, :10] = 1
     found = {"the truth itself": truth, "and one stray voxel": stray, "and a stray block": island}
     found["moved by one voxel"] = moved
-    return [
-        [name, float(region_dice(mask, truth)), float(region_hd95_mm(mask, truth, spacing_mm))]
-        for name, mask in found.items()
-    ]
+    return [[name, float(region_dice(mask, truth)), _hd95_mm(mask, truth, spacing_mm)] for name, mask in found.items()]
+
+
+def _hd95_mm(prediction: torch.Tensor, truth: torch.Tensor, spacing_mm: Sequence[float]) -> float:
+    """HD95 of one case and region in mm."""
+    with warnings.catch_warnings():
+        # MONAI calls itself with an argument that it has deprecated.
+        warnings.simplefilter("ignore", FutureWarning)
+        return float(region_hd95_mm(prediction, truth, spacing_mm))
 
 
 def only_case(row: Mapping[str, Any], folder: Path) -> Path:
