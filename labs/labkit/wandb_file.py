@@ -45,9 +45,10 @@ class WandbRun:
         file: ``run-ID.wandb``.
 
     Attributes:
-        name: the run's.
+        run_id, project, name: the run's.
         config: knob to value.
         history: step to what was logged at it.
+        files: paths of the files to upload.
         exit_code: with which the run ended, None while it has not.
 
     Raises:
@@ -60,9 +61,10 @@ class WandbRun:
         content = file.read_bytes()
         if not content.startswith(HEADER):
             raise InputError(f"{file}: begins with {content[:4]!r}, not {HEADER!r}; give an offline run file of W&B.")
-        self.name = ""
+        self.run_id = self.project = self.name = ""
         self.config: dict[str, Any] = {}
         self.history: dict[int, dict[str, Any]] = {}
+        self.files: set[str] = set()
         self.exit_code: int | None = None
         for payload in payloads(content):
             self._take(Record.FromString(payload))
@@ -70,11 +72,13 @@ class WandbRun:
     def _take(self, record: Any) -> None:
         kind = record.WhichOneof("record_type")
         if kind == "run":
-            self.name = record.run.display_name
+            self.run_id, self.project, self.name = record.run.run_id, record.run.project, record.run.display_name
             self.config |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
         elif kind == "history":
             items = record.history.item
             values = {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in items}
             self.history.setdefault(record.history.step.num, {}).update(values)
+        elif kind == "files":
+            self.files |= {item.path for item in record.files.files}
         elif kind == "exit":
             self.exit_code = record.exit.exit_code
