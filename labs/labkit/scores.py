@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from scripts.figures import BLACK, REGION_COLOURS
 from scripts.labels import REGION_NAMES, Scheme, labels_to_regions
 from scripts.metrics import region_dice, region_hd95_mm
+from torch.nn.functional import max_pool3d
 
 
 def curves_figure(records: Sequence[Mapping[str, Any]], best_epoch: int) -> Figure:
@@ -101,19 +103,30 @@ def region_masks(label_file: str, scheme: Scheme, regions: Sequence[str]) -> tor
 
 
 def hd95_rows(truth: torch.Tensor, spacing_mm: Sequence[float]) -> list[list[Any]]:
-    """What a stray voxel and a shift do to Dice and HD95 of one region.
+    """What stray voxels and a shift do to Dice and HD95 of one region.
 
     Args:
         truth: 0/1 mask (1, 1, H, W, D), not empty.
         spacing_mm: voxel size.
     """
-    stray, moved = truth.clone(), truth.roll(1, dims=2)
+    stray, block = truth.clone(), truth.clone()
     stray[..., 0, 0, 0] = 1
-    island = truth.clone()
-    island[..., :10, :10, :10] = 1
-    found = {"the truth itself": truth, "and one stray voxel": stray, "and a stray block": island}
-    found["moved by one voxel"] = moved
+    side = _block_side(truth)
+    block[..., :side, :side, :side] = 1
+    found = {
+        "the truth itself": truth,
+        "and one stray voxel": stray,
+        f"and a stray block of {side} x {side} x {side} voxels": block,
+        "moved by one voxel": truth.roll(1, dims=2),
+    }
     return [[name, float(region_dice(mask, truth)), _hd95_mm(mask, truth, spacing_mm)] for name, mask in found.items()]
+
+
+def _block_side(truth: torch.Tensor) -> int:
+    """Side of a cube whose surface is some 8 % of a region's: more than the 5 % that HD95 overlooks."""
+    inside = -max_pool3d(-truth, kernel_size=3, stride=1, padding=1)
+    surface = float((truth - inside).sum())
+    return math.ceil(math.sqrt(0.08 * surface / 6)) + 1
 
 
 def _hd95_mm(prediction: torch.Tensor, truth: torch.Tensor, spacing_mm: Sequence[float]) -> float:
