@@ -98,20 +98,23 @@ class Training:
         return {"ckpt_dir": typed(self.folder), "output_dir": typed(self.folder / "runs")}
 
 
-def prepare(dataset_dir: Path, folder: Path, steps: int = STEPS) -> Training:
+def prepare(
+    dataset_dir: Path, folder: Path, steps: int = STEPS, cases: int = MOST_TRAINING + 2 * MOST_HELD_OUT
+) -> Training:
     """Write the split and the override of a small training.
 
     Args:
         dataset_dir: as :func:`labkit.data.dataset` gives it.
         folder: where the files go.
         steps: optimiser steps; the epochs follow from the number of training cases.
+        cases: the most to use, in all three parts.
 
     Raises:
         InputError: there are too few cases.
     """
-    cases = len(listed(dataset_dir))
-    held_out = max(1, min(MOST_HELD_OUT, int(HELD_OUT_SHARE * cases)))
-    training = min(MOST_TRAINING, cases - 2 * held_out)
+    used = min(cases, len(listed(dataset_dir)))
+    held_out = max(1, min(MOST_HELD_OUT, int(HELD_OUT_SHARE * used)))
+    training = min(MOST_TRAINING, used - 2 * held_out)
     datalist(dataset_dir, folder, training=training, validation=held_out, test=held_out)
     epochs = math.ceil(steps / training)
     prepared = Training(dataset_dir, folder, steps)
