@@ -18,11 +18,12 @@
 # - say which step of preparing a sample costs most, and which steps give the same result every time;
 # - choose between Dataset, PersistentDataset, CacheDataset, SmartCacheDataset and the store, by time, memory and disk;
 # - measure how long a network waits for its samples, and say what that costs on a faster one;
-# - spot two mistakes with caches that raise no error: half of the data never seen, and yesterday's voxels served today;
+# - spot two mistakes with caches that raise no error: half of the data never seen, and yesterday's voxels served
+#   today;
 # - say how much memory CacheDataset needs for 484 real cases.
 #
-# **Before you start** you should have seen the transforms of lab 01; no GPU, no account.
-# Two questions you should be able to answer:
+# **Before you start** you should have seen the transforms of lab 01; no GPU, no account. Two questions you should be
+# able to answer:
 #
 # <details><summary>Which transforms of a training may be done once and kept?</summary>
 # The deterministic ones that come before the first random one. What follows a random transform differs every time.
@@ -40,7 +41,6 @@ SPACING_MM: list = [1.5, 1.5, 2.0]  # voxel size that is resampled to; the publi
 PATCH: int = 48  # side of a random crop in voxels
 
 # %%
-import labkit
 import torch
 from labkit.checks import predict, reveal
 from labkit.data import dataset
@@ -62,8 +62,8 @@ table(
 # %% [markdown]
 # ## 1 · What one sample costs
 #
-# A sample is a random crop. Before it can be cut, its case is read and inflated, cropped to the brain, turned, resampled,
-# normalised. The first six steps below are deterministic: they give the same voxels in every epoch.
+# A sample is a random crop. Before it can be cut, its case is read and inflated, cropped to the brain, turned,
+# resampled, normalised. The first six steps below are deterministic: they give the same voxels in every epoch.
 #
 # **Predict.** Which of them takes most of the time?
 
@@ -90,13 +90,13 @@ assert once > 2 * every_time, "preparing a case should cost far more than cuttin
 reveal(
     slowest,
     max(words.values(), key=lambda word: next(costs[name] for name in words if words[name] == word)),
-    f"Preparing the case takes {once:.0f} ms, cutting the random crop {every_time:.1f} ms. Whoever keeps the prepared case "
+    f"Preparing the case takes {once:.0f} ms, cutting the random crop {every_time:.1f} ms. Who keeps the prepared case "
     f"saves {once / (once + every_time):.0%} of a sample.",
 )
 
 # %% [markdown]
-# **What you saw.** The random part is cheap, the deterministic part is dear and never changes. All of this lab is about
-# where to keep its result.
+# **What you saw.** The random part is cheap, the deterministic part is dear and never changes. All of this lab is
+# about where to keep its result.
 #
 # ## 2 · Five ways, measured
 #
@@ -105,7 +105,7 @@ reveal(
 # | `Dataset` | nowhere | `configs/data/dataset.json` |
 # | `PersistentDataset` | on disk, pickled float32 | `configs/data/persistent.json` |
 # | `CacheDataset` | in memory, float32 | `configs/data/cache.json` |
-# | `SmartCacheDataset` | half of them in memory, a fifth of those exchanged every epoch | `configs/data/smart_cache.json` |
+# | `SmartCacheDataset` | half of them in memory, a fifth exchanged every epoch | `configs/data/smart_cache.json` |
 # | store | on disk, int16 arrays mapped into memory; only the crop is read | `configs/data/store.json` |
 #
 # The recipe stays the same: an override file changes the dataset and nothing else.
@@ -176,15 +176,16 @@ reveal(
 )
 
 # %% [markdown]
-# **What you saw.** The published workshop expects CacheDataset to be quickest and PersistentDataset next, from the first
-# second on. Two things are missing there. The first epoch fills the cache, so a cache pays from the second on. And on one
-# machine PersistentDataset's files lie in the system's page cache, so the two are close: MONAI copies a cached *case*
-# before it cuts the crop, and that copy costs as much as reading the file again. The store reads the crop alone.
+# **What you saw.** The published workshop expects CacheDataset to be quickest and PersistentDataset next, from the
+# first second on. Two things are missing there. The first epoch fills the cache, so a cache pays from the second on.
+# And on one machine PersistentDataset's files lie in the system's page cache, so the two are close: MONAI copies a
+# cached *case* before it cuts the crop, and that copy costs as much as reading the file again. The store reads the
+# crop alone.
 #
 # SmartCacheDataset sees half of the cases in an epoch, so compare it by the sample.
 #
-# At BraTS's own size the ratios are larger. This is the recorded run of `benchmarks/data_strategies.py`; its row `published`
-# is the published recipe, which normalises every crop:
+# At BraTS's own size the ratios are larger. This is the recorded run of `benchmarks/data_strategies.py`; its row
+# `published` is the published recipe, which normalises every crop:
 
 # %%
 full = recorded()
@@ -197,8 +198,9 @@ table(
 # %% [markdown]
 # ## 3 · How long the network waits
 #
-# One real log was published with these systems: 10 epochs on four GPUs, of 15.6 s each. In 14.4 s of them the GPUs waited
-# for the first batch: every epoch started its worker processes anew, and every sample was read and prepared anew.
+# One real log was published with these systems: 10 epochs on four GPUs, of 15.6 s each. In 14.4 s of them the GPUs
+# waited for the first batch: every epoch started its worker processes anew, and every sample was read and prepared
+# anew.
 #
 # **Exercise.** Write the share of the time that is waited.
 
@@ -217,8 +219,8 @@ from labkit.reading_checks import check_waiting_share
 check_waiting_share(waiting_share)
 
 # %% [markdown]
-# Now in a training of our own: the recipe's network, forward, backward and update, on crops of 32 voxels. The first epoch
-# warms up and is not counted.
+# Now in a training of our own: the recipe's network, forward, backward and update, on crops of 32 voxels. The first
+# epoch warms up and is not counted.
 
 # %%
 from labkit.reading import loader
@@ -251,9 +253,10 @@ assert (
 table([["store", f"{waits['store'].share:.1%}"], ["Dataset", f"{waits['Dataset'].share:.1%}"]], ["way", "waiting"])
 
 # %% [markdown]
-# **What you saw.** Three epochs took three worker processes, unless the worker was told to stay. Here a worker is a copy of
-# this process and starts at once; where processes are started afresh (Windows, macOS, some clusters) each first imports
-# MONAI, which takes seconds. A worker also needs a core: it hides the preparing, it does not make it cheaper.
+# **What you saw.** Three epochs took three worker processes, unless the worker was told to stay. Here a worker is a
+# copy of this process and starts at once; where processes are started afresh (Windows, macOS, some clusters) each
+# first imports MONAI, which takes seconds. A worker also needs a core: it hides the preparing, it does not make it
+# cheaper.
 #
 # A GPU's step is 10 to 100 times shorter than this processor's. The share of waiting follows from the two numbers:
 
@@ -262,13 +265,13 @@ from labkit.reading_plots import waiting_curves
 
 show(
     waiting_curves(list(readings.values()), step_s),
-    "Curves of the share of time waited over the length of a step, one a way of reading: all rise as steps get shorter, "
-    "Dataset first and the store last.",
+    "Curves of the share of time waited over the length of a step, one a way of reading: all rise as steps get "
+    "shorter, Dataset first and the store last.",
 )
 
 # %% [markdown]
-# A worker that prepares ahead moves each curve to the left by as much as there are cores to prepare with. A dear sample
-# needs many: that is why GPU machines are rented with 8 to 96 processor cores.
+# A worker that prepares ahead moves each curve to the left by as much as there are cores to prepare with. A dear
+# sample needs many: that is why GPU machines are rented with 8 to 96 processor cores.
 #
 # ## 4 · Spot the bug: a cache that stands still
 #
@@ -336,11 +339,11 @@ check_smart_epochs(train_with_smart_cache)
 #
 # ## 5 · A cache that outlives its recipe
 #
-# PersistentDataset names a cached file by a hash of the case's *paths*. The published script writes them beside the data and
-# keeps them.
+# PersistentDataset names a cached file by a hash of the case's *paths*. The published script writes them beside the
+# data and keeps them.
 #
-# **Predict.** A first run resamples to 2 mm. Then you set 4 mm, and start again with the same cache folder. How many voxels
-# along the first axis does the network get, as a share of the first run's?
+# **Predict.** A first run resamples to 2 mm. Then you set 4 mm, and start again with the same cache folder. How many
+# voxels along the first axis does the network get, as a share of the first run's?
 
 # %%
 stale_guess = predict("Voxels along the first axis: second run / first run?", 1.0, choices=(0.5, 1.0, 2.0))  # solution
@@ -361,7 +364,7 @@ assert shapes[1] == shapes[0] != asked[0]
 reveal(
     stale_guess,
     shapes[1][1] / shapes[0][1],
-    "The paths are the same, so the old voxels are served. You would report a result at 4 mm that was computed at 2 mm.",
+    "The paths are the same, so the old voxels are served. You would report 4 mm and have computed at 2 mm.",
 )
 
 # %% [markdown]
@@ -377,8 +380,8 @@ key = {"paths of the files", "size and date of the files", "deterministic transf
 check_cache_key(key)
 
 # %% [markdown]
-# The bundle's `DiskCacheDataset` hashes all three: a changed recipe or a corrected label gets a new file. The store goes
-# another way. It holds *one* recipe, and refuses another in a sentence:
+# The bundle's `DiskCacheDataset` hashes all three: a changed recipe or a corrected label gets a new file. The store
+# goes another way. It holds *one* recipe, and refuses another in a sentence:
 
 # %%
 from scripts.errors import InputError
@@ -392,13 +395,13 @@ require("stale" in said, "the store took another recipe's voxels")
 print(said)
 
 # %% [markdown]
-# One more habit to avoid: the published cache lies inside the folder of the training data. On SageMaker that is an input
-# channel; with FastFile or FSx for Lustre it may be read-only. Give a cache a folder of its own.
+# One more habit to avoid: the published cache lies inside the folder of the training data. On SageMaker that is an
+# input channel; with FastFile or FSx for Lustre it may be read-only. Give a cache a folder of its own.
 #
 # ## 6 · Does it fit? 484 real cases in memory
 #
-# BraTS cases have 240 x 240 x 155 voxels of 1 mm, four channels; the published recipe resamples to 1.5 x 1.5 x 2 mm, which
-# leaves 160 x 160 x 78, keeps float32 images, and labels as three float32 regions.
+# BraTS cases have 240 x 240 x 155 voxels of 1 mm, four channels; the published recipe resamples to 1.5 x 1.5 x 2 mm,
+# which leaves 160 x 160 x 78, keeps float32 images, and labels as three float32 regions.
 #
 # **Predict.** How many GB does CacheDataset hold after the first epoch?
 
@@ -431,9 +434,9 @@ reveal(
 )
 
 # %% [markdown]
-# **What you saw.** Cropping to the brain and one map of ids instead of three float masks make the cached case
-# smaller before anything clever is done. The store halves it again by int16, and its pages belong to the system: all
-# processes of a machine share them, and the system takes them back when memory is short.
+# **What you saw.** Cropping to the brain and one map of ids instead of three float masks make the cached case smaller
+# before anything clever is done. The store halves it again by int16, and its pages belong to the system: all processes
+# of a machine share them, and the system takes them back when memory is short.
 #
 # **Exercise.** `cache_rate` is the share of cases that CacheDataset keeps. Compute it from what you have.
 
@@ -454,8 +457,8 @@ check_cache_rate(cache_rate)
 # %% [markdown]
 # ## Cloud cost
 #
-# A GPU that waits is billed like one that works. The published log's job was billed 687 s on an ml.g4dn.12xlarge; its ten
-# epochs of 15.6 s waited 14.4 s each.
+# A GPU that waits is billed like one that works. The published log's job was billed 687 s on an ml.g4dn.12xlarge; its
+# ten epochs of 15.6 s waited 14.4 s each.
 
 # %%
 from labkit.costs import bill
@@ -463,18 +466,19 @@ from labkit.costs import bill
 bill([("ml.g4dn.12xlarge", 1, 10 * 14.4 / 3600), ("ml.g4dn.12xlarge", 1, 10 * 1.2 / 3600)])
 
 # %% [markdown]
-# The first line paid for waiting, the second for training. The rest of the 687 s went into starting: 126 s of pip alone.
+# The first line paid for waiting, the second for training. The rest of the 687 s went into starting: 126 s of pip
+# alone.
 #
 # ## What to take away
 #
-# - Reading, resampling and normalising are nearly all of a sample's cost, and give the same voxels every time; cutting the
-#   random crop is cheap.
+# - Reading, resampling and normalising are nearly all of a sample's cost, and give the same voxels every time; cutting
+#   the random crop is cheap.
 # - In the first epoch all ways cost about the same. Later Dataset pays the full price again, PersistentDataset and
 #   CacheDataset a fraction, the store the least; memory and disk are what you pay with.
-# - A network's share of waiting is wait / (wait + step). The faster the device, the larger it is: measure it before you
-#   rent more GPUs.
-# - A smart cache without `start` and `update_cache` trains on half of the data; a disk cache that hashes paths alone serves
-#   the voxels of an older recipe. Neither raises an error.
+# - A network's share of waiting is wait / (wait + step). The faster the device, the larger it is: measure it before
+#   you rent more GPUs.
+# - A smart cache without `start` and `update_cache` trains on half of the data; a disk cache that hashes paths alone
+#   serves the voxels of an older recipe. Neither raises an error.
 # - 484 cases by the published recipe need 27 GB in CacheDataset, for each process that caches them all.
 #
 # ## Left behind
@@ -487,8 +491,10 @@ sum(file.stat().st_size for file in scratch.rglob("*") if file.is_file()) / 1e6 
 # %% [markdown]
 # ## Go further
 #
-# - `bundle/docs/README.md`: the data overrides, and `python -m scripts.store` that fills a store once for all trainings.
-# - `benchmarks/data_path.py` and `benchmarks/data_strategies.py`: the claims behind the recorded table, to run yourself.
+# - `bundle/docs/README.md`: the data overrides, and `python -m scripts.store` that fills a store once for all
+#   trainings.
+# - `benchmarks/data_path.py` and `benchmarks/data_strategies.py`: the claims behind the recorded table, to run
+#   yourself.
 # - [MONAI's data sets](https://docs.monai.io/en/stable/data.html), and
 #   [`DataLoader`](https://docs.pytorch.org/docs/stable/data.html): workers, `persistent_workers`, start methods.
 # - Next: lab 04 prepares the cases on many machines.

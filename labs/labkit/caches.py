@@ -1,4 +1,4 @@
-"""What goes wrong with caches: a smart cache that is never moved on, a disk cache that outlives its recipe; and size."""
+"""Mistakes with caches: one that is never moved on, one that outlives its recipe; and how large a case is."""
 
 from __future__ import annotations
 
