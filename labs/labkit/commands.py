@@ -1,0 +1,175 @@
+"""Commands as one types them in a terminal, run from a notebook: shown, followed in one line, judged by their end."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+from IPython.display import Code, display
+
+from .progress import Line
+from .project import BUNDLE
+
+LAST_LINES = 12
+SAMPLE_S = 0.2
+_MEGABYTE = 1e6
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that ended well.
+
+    Attributes:
+        command: as it was shown.
+        output: everything it wrote, stdout and stderr together.
+        seconds: wall time, the interpreter's start included.
+        peak_mb: the most memory that it and its child processes held at once, in MB (10^6 bytes), sampled.
+    """
+
+    command: str
+    output: str
+    seconds: float
+    peak_mb: float
+
+    def tail(self, lines: int = LAST_LINES) -> str:
+        """The last lines of the output."""
+        return "\n".join(self.output.splitlines()[-lines:])
+
+    def find(self, pattern: str) -> list[str]:
+        """The lines in which a regular expression is found."""
+        return [line for line in self.output.splitlines() if re.search(pattern, line)]
+
+
+class CommandFailed(RuntimeError):
+    """A command ended with another exit code than the one wanted; the message holds its last lines."""
+
+    def _render_traceback_(self) -> list[str]:
+        # IPython asks for this: the frames of labkit say nothing about the command's failure.
+        return str(self).splitlines()
+
+
+def run(
+    command: str,
+    cwd: Path = BUNDLE,
+    env: Mapping[str, str] | None = None,
+    code: int = 0,
+    timeout_s: float = 600,
+) -> Done:
+    """Run a command and wait for it.
+
+    Args:
+        command: as one types it; ``python`` and ``torchrun`` mean those of this notebook's environment.
+        cwd: the folder it runs in.
+        env: environment variables to add.
+        code: the exit code that is wanted; a lesson may want a failure.
+        timeout_s: after so many seconds it is ended.
+
+    Returns:
+        What came of it.
+
+    Raises:
+        CommandFailed: it ended with another code, or took too long.
+    """
+    shown = " ".join([*(f"{key}={value}" for key, value in (env or {}).items()), command])
+    display(Code(f"$ {shown}", language="console"))
+    began, line = time.monotonic(), Line()
+    process = subprocess.Popen(
+        _arguments(command), cwd=cwd, env={**os.environ, **(env or {})}, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    output: deque[str] = deque()
+    with _Watch(process.pid, timeout_s) as watch:
+        for text in io.TextIOWrapper(process.stdout, encoding="utf-8", errors="replace", newline=""):
+            said = CONTROL.sub("", text).rstrip("\r\n")
+            # A progress bar rewrites its line by carriage returns: what stands there at last is what it wrote.
+            if not text.endswith("\r"):
+                output.append(said)
+            if said:
+                line.show(f"{time.monotonic() - began:5.0f} s  {said[:150]}")
+        ended = process.wait()
+    done = Done(shown, "\n".join(output), time.monotonic() - began, watch.peak / _MEGABYTE)
+    if ended != code:
+        why = f"was ended after {timeout_s:.0f} s" if watch.expired else f"ended with exit code {ended}, not {code}"
+        line.show(f"{why} after {done.seconds:.0f} s", last=True)
+        raise CommandFailed(f"The command {why}. Its last lines:\n{done.tail()}")
+    line.show(f"done in {done.seconds:.1f} s, {done.peak_mb:,.0f} MB at most", last=True)
+    return done
+
+
+def _arguments(command: str) -> list[str]:
+    """The words of a command, its program found beside this interpreter."""
+    program, *rest = shlex.split(command)
+    known = {"python": [sys.executable], "torchrun": [sys.executable, "-m", "torch.distributed.run"]}
+    return [*known.get(program, [program]), *rest]
+
+
+class _Watch:
+    """Sample the memory of a process and its children until they end, and end them when their time is over."""
+
+    def __init__(self, pid: int, timeout_s: float) -> None:
+        self.pid, self.timeout_s = pid, timeout_s
+        self.peak, self.expired = 0, False
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> _Watch:
+        self.thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop.set()
+        self.thread.join()
+        if error is not None:
+            # An interrupted cell leaves no command behind that goes on computing.
+            _end(self.pid)
+
+    def _sample(self) -> None:
+        began = time.monotonic()
+        while not self.stop.wait(SAMPLE_S):
+            self.peak = max(self.peak, tree_memory(self.pid))
+            if time.monotonic() - began > self.timeout_s:
+                self.expired = True
+                _end(self.pid)
+                return
+
+
+def tree_memory(pid: int) -> int:
+    """Resident memory of a process and its children in bytes, pages that they share counted for each."""
+    total = 0
+    for one in _tree(pid):
+        try:
+            total += one.memory_info().rss
+        except psutil.Error:
+            continue
+    return total
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
+def _end(pid: int) -> None:
+    for one in _tree(pid):
+        try:
+            one.kill()
+        except psutil.Error:
+            continue

@@ -1,0 +1,47 @@
+"""What cloud machines cost, with the arithmetic written out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scripts.errors import InputError
+
+from sm_launch.prices import TablePrices
+from sm_launch.views import TRAINING
+
+from .tables import Table
+
+REGION = "us-east-1"
+
+
+def price(instance_type: str, region: str = REGION) -> float:
+    """USD for an hour of a SageMaker machine, from the launcher's dated table.
+
+    Raises:
+        InputError: the table has no price of it.
+    """
+    found = TablePrices(region).instance_hour(instance_type, TRAINING)
+    if found is None:
+        raise InputError(
+            f"{instance_type}: no price in {region} is known; look it up on aws.amazon.com/sagemaker/pricing."
+        )
+    return found
+
+
+def bill(lines: Sequence[tuple[str, int, float]], region: str = REGION) -> Table:
+    """Machines x hours x price, and the sum.
+
+    Args:
+        lines: instance type, number of machines, hours each.
+        region: whose prices.
+
+    Raises:
+        InputError: a price is unknown.
+    """
+    amounts = [count * hours * price(name, region) for name, count, hours in lines]
+    rows = [
+        [f"{count} x {name}", f"{count} x {hours:.3g} h x ${price(name, region):.3f}/h", f"${amount:,.2f}"]
+        for (name, count, hours), amount in zip(lines, amounts, strict=True)
+    ]
+    rows.append(["sum", "", f"${sum(amounts):,.2f}"])
+    return Table(["machines", "arithmetic", "USD"], rows, f"{region}, {TablePrices(region).source}")

@@ -1,0 +1,114 @@
+"""One lab, run by papermill: its notebook with outputs, how long it took, how much memory, and what went wrong."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import nbformat
+import papermill
+import psutil
+from nbformat import NotebookNode
+from papermill.exceptions import PapermillExecutionError
+
+from .commands import CONTROL, SAMPLE_S, tree_memory
+from .outputs import problems
+from .project import LABS
+
+# No lab takes longer as a whole; a single cell never should.
+CELL_TIMEOUT_S = 600
+_BYTES_PER_MB = 1e6
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a lab ended.
+
+    Attributes:
+        number: the lab's, such as ``"03"``.
+        seconds: wall time, the kernel's start included.
+        peak_mb: most memory at once, of kernel and commands, in MB (10^6 bytes).
+        problems: a sentence each; none where all is well.
+        failure: the failed cell and its traceback, or nothing.
+    """
+
+    number: str
+    seconds: float
+    peak_mb: float
+    problems: tuple[str, ...] = field(default=())
+    failure: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ran to its end and showed what it had to."""
+        return not self.problems and not self.failure
+
+
+def execute(number: str, notebook: Path, target: Path, values: Mapping[str, Any]) -> Outcome:
+    """Run a notebook in the labs' folder and judge its outputs.
+
+    Args:
+        number: the lab's.
+        notebook: what to run.
+        target: the executed notebook; up to the failed cell where one fails.
+        values: parameters.
+    """
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    began, failure = time.monotonic(), ""
+    with _Memory() as memory:
+        try:
+            papermill.execute_notebook(
+                str(notebook), str(target), parameters=dict(values), kernel_name="python3", cwd=str(LABS),
+                progress_bar=False, execution_timeout=CELL_TIMEOUT_S,
+            )  # fmt: skip
+        except PapermillExecutionError as error:
+            failure = f"cell {error.exec_count}:\n{error.source}\n\n" + CONTROL.sub("", "\n".join(error.traceback))
+        except Exception:
+            # A dead kernel or a cell that never ends is the lab's failure, not the runner's.
+            failure = traceback.format_exc(limit=3)
+    seconds = time.monotonic() - began
+    executed = nbformat.read(target, as_version=4) if target.is_file() else NotebookNode(cells=[], metadata={})
+    _forget_the_machine(executed)
+    nbformat.write(executed, target)
+    found = () if failure else tuple(problems(executed, seconds))
+    return Outcome(number, seconds, memory.peak / _BYTES_PER_MB, found, failure)
+
+
+def _forget_the_machine(notebook: NotebookNode) -> None:
+    """Remove what papermill keeps of paths and parameters, and widget states, which no exported page can show."""
+    for name in ("papermill", "widgets"):
+        notebook.metadata.pop(name, None)
+    for cell in notebook.cells:
+        for name in ("papermill", "execution"):
+            cell.metadata.pop(name, None)
+
+
+class _Memory:
+    """The most memory that this process's children hold at once, while a block runs."""
+
+    def __init__(self) -> None:
+        self.peak = 0
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> _Memory:
+        self.thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop.set()
+        self.thread.join()
+
+    def _sample(self) -> None:
+        own = psutil.Process()
+        while not self.stop.wait(SAMPLE_S):
+            self.peak = max(self.peak, sum(tree_memory(child.pid) for child in own.children()))
