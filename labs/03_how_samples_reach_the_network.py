@@ -466,8 +466,8 @@ from labkit.costs import bill
 bill([("ml.g4dn.12xlarge", 1, 10 * 14.4 / 3600), ("ml.g4dn.12xlarge", 1, 10 * 1.2 / 3600)])
 
 # %% [markdown]
-# The first line paid for waiting, the second for training. Of the other seconds, 126 went into installing packages at the
-# start.
+# The first line paid for waiting, the second for training. Of the other seconds, 126 went into installing packages at
+# the start.
 #
 # ## What to take away
 #

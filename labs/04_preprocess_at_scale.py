@@ -301,7 +301,7 @@ assert different(frozen) == 1 and different(fresh) == EPOCHS
 reveal(
     crops_guess,
     different(frozen),
-    f"The augmentation is frozen: chance is asked once. Crops that are drawn in training: {different(fresh)} different ones.",
+    f"The augmentation is frozen: chance is asked once. Drawn in training: {different(fresh)} different ones.",
 )
 
 # %% tags=["figure"]

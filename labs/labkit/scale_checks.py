@@ -28,9 +28,7 @@ def check_deal(deal: Callable[[list[Any], int], Sequence[Sequence[Any]]]) -> Non
             max(sizes) - min(sizes) <= 1,
             f"{count} cases on {machines} machines: one gets {max(sizes)}, another {min(sizes)}; who waits?",
         )
-    right(
-        "every case once, and no machine has two more than another; a slice with a step cannot miss the rest."
-    )
+    right("every case once, and no machine has two more than another; a slice with a step cannot miss the rest.")
 
 
 def check_slowest(slowest: Callable[[int, int], int]) -> None:
