@@ -37,7 +37,6 @@
 DATA: str = "embedded"  # embedded (synthetic patients), a folder in a known layout, or s3://bucket/prefix
 MACHINES: int = 2  # "machines" that share the cases; here each is a process with a folder of its own
 EPOCHS: int = 6  # crops taken of one case where augmentation is compared
-SPACING_MM: list = [1.5, 1.5, 2.0]  # voxel size that is resampled to; the published recipe's
 START_MINUTES: float = 4.0  # until a rented machine begins to work; an assumption, measure yours
 
 # %%
@@ -46,7 +45,7 @@ from labkit.checks import predict, reveal
 from labkit.data import dataset
 from labkit.figures import show
 from labkit.project import work
-from labkit.reading import items_of
+from labkit.reading import SPACING_MM, items_of
 from labkit.tables import table
 
 torch.set_num_threads(1)
@@ -75,10 +74,7 @@ flags = f"--dataset_dir {dataset_dir} --spacing {' '.join(map(str, SPACING_MM))}
 for machine in range(MACHINES):
     run(f"python -m scripts.store {flags} --store_dir {scratch}/machine{machine} --shard {machine}/{MACHINES}")
 
-# %% [markdown]
-# The same without shards, in this process:
-
-# %%
+# The same without shards, in this process.
 from scripts import store
 
 status = store.main([*flags.split(), "--store_dir", str(scratch / "alone")])
@@ -278,7 +274,7 @@ check_leak(leaking)
 # The published preprocessing runs *all* transforms of training, random crop, flip and intensity included, saves the
 # result, and trains on the saved file in every epoch. It does the same to the validation files.
 #
-# **Predict.** You train 6 epochs on such files. How many different crops of one case does the network see?
+# **Predict.** You train several epochs on such files. How many different crops of one case does the network see?
 
 # %%
 crops_guess = predict(f"Different crops of one saved case in {EPOCHS} epochs?", 1, unit="crops")  # solution
@@ -343,6 +339,9 @@ table(
 # (`benchmarks/preprocessing.py` compares the two on one core). The last row is what there is to do at all: a copy
 # needs no preparing.
 #
+# ml.c4.8xlarge is a machine of the past and in no price list here; ml.c5.9xlarge has as many virtual processors, 36,
+# which are 18 cores.
+#
 # **Predict.** 20 machines need 27 minutes, so one machine needs 9 hours. How many times as much does the one machine
 # cost?
 
@@ -352,17 +351,11 @@ dollars_guess = predict(
 )  # solution
 
 # %%
+from IPython.display import display
 from labkit.costs import bill, price
 
 MACHINE, CORES = "ml.c5.9xlarge", 18
-bill([(MACHINE, 20, 27 / 60)])
-
-# %%
-bill([(MACHINE, 1, 20 * 27 / 60)])
-
-# %% [markdown]
-# ml.c4.8xlarge is a machine of the past and in no price list here; ml.c5.9xlarge has as many virtual processors, 36,
-# which are 18 cores.
+display(bill([(MACHINE, 20, 27 / 60)]), bill([(MACHINE, 1, 20 * 27 / 60)]))
 
 # %%
 reveal(
@@ -386,8 +379,6 @@ show(
     "Curves over the number of machines: hours until done fall and level off at the time of the start, dollars rise "
     "with every machine that has to be started.",
 )
-
-# %%
 rows = [[f.machines, f.finished_s(48_400) / 60, f.billed_hours(48_400) * price(MACHINE)] for f in fleets]
 assert all(later[1] < earlier[1] and later[2] >= earlier[2] for earlier, later in zip(rows, rows[1:], strict=False))
 table(
@@ -420,22 +411,13 @@ table(
 from labkit.processing_plan import inputs, job, planned
 
 processing = planned(machines=4, instance_type=MACHINE)
-inputs(processing)
-
-# %%
-job(processing)
-
-# %%
-sharded = [
-    one["InputName"]
-    for one in processing.steps[0].request["ProcessingInputs"]
-    if one["S3Input"]["S3DataDistributionType"] == "ShardedByS3Key"
-]
-assert sharded == ["data-imagesTr"], sharded
-table([["sm-launch plan sm_launch/specs/one_gpu.yaml"], ["sm-launch local sm_launch/specs/one_gpu.yaml"]], ["try next"])
+dealt = [one["S3Input"]["S3DataDistributionType"] for one in processing.steps[0].request["ProcessingInputs"]]
+assert dealt.count("ShardedByS3Key") == 1, dealt
+display(inputs(processing), job(processing))
 
 # %% [markdown]
-# The first shows uploads, calls and cost; the second runs the same job on this machine, with folders in place of S3.
+# `sm-launch plan sm_launch/specs/one_gpu.yaml` shows uploads, calls and cost; `sm-launch local` runs the same job on
+# this machine, with folders in place of S3.
 #
 # ## What to take away
 #
@@ -455,11 +437,7 @@ table([["sm-launch plan sm_launch/specs/one_gpu.yaml"], ["sm-launch local sm_lau
 # ## Left behind
 #
 # Stores and one large case in `labs/work/04`. Lab 11 removes it; so does deleting the folder. Nothing in any account.
-
-# %%
-sum(file.stat().st_size for file in scratch.rglob("*") if file.is_file()) / 1e6  # MB in labs/work/04
-
-# %% [markdown]
+#
 # ## Go further
 #
 # - `sm_launch/docs/data.md`: buckets, uploads, checksums. `sm_launch/docs/local.md`: jobs on this machine.

@@ -25,6 +25,8 @@ WAYS = ("dataset", "persistent", "cache", "smart_cache", "store")
 FOLDER_KNOBS = {"persistent": "cache_dir", "store": "store_dir"}
 # Those of MONAI's that draw a progress bar of their own.
 WITH_BAR = ("cache", "smart_cache")
+# The published recipe's voxels.
+SPACING_MM = (1.5, 1.5, 2.0)
 MB = 1e6
 
 
