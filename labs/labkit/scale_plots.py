@@ -75,7 +75,7 @@ def crops(frozen: Sequence[torch.Tensor], fresh: Sequence[torch.Tensor]) -> Figu
     figure, panels = plt.subplots(2, len(frozen), figsize=(2 * len(frozen), 4.4))
     for row, (name, images) in zip(panels, (("saved once", frozen), ("drawn anew", fresh)), strict=True):
         for epoch, (axes, image) in enumerate(zip(row, images, strict=True), start=1):
-            axes.imshow(image[T1GD, :, :, image.shape[3] // 2].T, cmap="gray", origin="lower", vmin=-1, vmax=3)
+            axes.imshow(image[T1GD, :, :, image.shape[3] // 2].T.numpy(), cmap="gray", origin="lower", vmin=-1, vmax=3)
             axes.set(title=f"{name}, epoch {epoch}", xticks=[], yticks=[])
             axes.title.set_fontsize(9)
     figure.tight_layout()
