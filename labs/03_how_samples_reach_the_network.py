@@ -153,6 +153,7 @@ reveal(
 
 # %%
 assert max(later[way] for way in ("persistent", "cache")) < later["dataset"] / 1.5, "a cache should pay from epoch 2 on"
+assert 1 / 4 < later["persistent"] / later["cache"] < 4, "files in the page cache should be about as quick"
 assert later["store"] < min(later[way] for way in WAYS if way != "store"), "the store should be cheapest"
 reveal(
     later_guess,
@@ -165,13 +166,14 @@ reveal(
 # **What you saw.** The published workshop expects CacheDataset to be quickest and PersistentDataset next, from the
 # first second on. Two things are missing there. The first epoch fills the cache, so a cache pays from the second on.
 # And on one machine PersistentDataset's files lie in the system's page cache, so the two are close: MONAI copies a
-# cached *case* before it cuts the crop, and that copy costs as much as reading the file again. The store reads the
-# crop alone.
+# cached *case* before it cuts the crop, which takes about as long as reading its file again. The store reads the crop
+# alone.
 #
 # SmartCacheDataset sees half of the cases in an epoch, so compare it by the sample.
 #
-# At BraTS's own size the ratios are larger. This is the recorded run of `benchmarks/data_strategies.py`; its row
-# `published` is the published recipe, which normalises every crop:
+# The recorded run of `benchmarks/data_strategies.py` has cases of BraTS's own size, and one more row: `published` is
+# the published recipe, which normalises every crop. With three cases SmartCacheDataset holds one and prepares another
+# in each epoch.
 
 # %%
 full = recorded()
@@ -237,7 +239,7 @@ table(rows, columns, f"{len(few)} cases, 2 epochs after one to warm up, wall tim
 # first imports MONAI, which takes seconds. A worker also needs a core: it hides the preparing, it does not make it
 # cheaper.
 #
-# A GPU's step is 10 to 100 times shorter than this processor's. The share of waiting follows from the two numbers:
+# A GPU's step is far shorter than this processor's. The share of waiting follows from the two numbers:
 
 # %% tags=["figure"]
 from labkit.reading_plots import waiting_curves
@@ -249,8 +251,8 @@ show(
 )
 
 # %% [markdown]
-# A worker that prepares ahead moves each curve to the left by as much as there are cores to prepare with. A dear
-# sample needs many: that is why GPU machines are rented with 8 to 96 processor cores.
+# Workers that prepare ahead move each curve to the left, by as much as there are cores for them. A dear sample needs
+# many cores beside each GPU; a cheap one needs none.
 #
 # ## 4 · Spot the bug: a cache that stands still
 #

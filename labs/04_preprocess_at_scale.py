@@ -277,7 +277,7 @@ check_leak(leaking)
 # **Predict.** You train several epochs on such files. How many different crops of one case does the network see?
 
 # %%
-crops_guess = predict(f"Different crops of one saved case in {EPOCHS} epochs?", 1, unit="crops")  # solution
+crops_guess = predict(f"Different crops of one saved case in {EPOCHS} epochs?", 1)  # solution
 
 # %% tags=["figure"]
 from labkit.frozen import brain_seen, different, fresh_crops, frozen_crops
@@ -351,24 +351,28 @@ dollars_guess = predict(
 )  # solution
 
 # %%
-from IPython.display import display
 from labkit.costs import bill, price
 
 MACHINE, CORES = "ml.c5.9xlarge", 18
-display(bill([(MACHINE, 20, 27 / 60)]), bill([(MACHINE, 1, 20 * 27 / 60)]))
+options = {
+    "20 machines, 27 minutes": (20, 27 / 60),
+    "1 machine, 9 hours": (1, 9.0),
+    "20 machines, 10 minutes": (20, 1 / 6),
+}
+dollars = {name: count * hours * price(MACHINE) for name, (count, hours) in options.items()}
+rows = [[name, f"{n} x {h:.3g} h x ${price(MACHINE)}/h", f"${dollars[name]:.2f}"] for name, (n, h) in options.items()]
+table(rows, ["fleet", "arithmetic", "USD"], f"{MACHINE} in us-east-1")
 
 # %%
 reveal(
     dollars_guess,
-    round((20 * 27 / 60) / (20 * (27 / 60))),
+    round(dollars["1 machine, 9 hours"] / dollars["20 machines, 27 minutes"], 3),
     "Machine hours are billed, and there are as many of them. Time is bought for free, as long as all machines work: "
     "what costs is the start of each, and the waiting at the end.",
 )
-bill([(MACHINE, 20, 10 / 60)])
 
 # %% [markdown]
-# The last table is the same fleet for 10 minutes. Now add the start, which every machine pays, and see where more
-# machines stop helping:
+# Now add the start, which every machine pays, and see where more machines stop helping:
 
 # %% tags=["figure"]
 from labkit.scale_plots import time_and_dollars
@@ -408,6 +412,7 @@ table(
 # (`--only_present`).
 
 # %%
+from IPython.display import display
 from labkit.processing_plan import inputs, job, planned
 
 processing = planned(machines=4, instance_type=MACHINE)
@@ -432,8 +437,12 @@ display(inputs(processing), job(processing))
 #
 # ## Cloud cost
 #
-# Nothing here was rented. Section 6 has the arithmetic, with the date of its prices.
-#
+# Nothing here was rented. The published job on today's machines, and where its price comes from:
+
+# %%
+bill([(MACHINE, 20, 27 / 60)])
+
+# %% [markdown]
 # ## Left behind
 #
 # Stores and one large case in `labs/work/04`. Lab 11 removes it; so does deleting the folder. Nothing in any account.

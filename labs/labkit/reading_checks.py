@@ -45,7 +45,7 @@ def check_smart_epochs(train: Callable[[SmartCacheDataset, int], Collection[Any]
     finally:
         if dataset.is_started():
             dataset.shutdown()
-    right("start, update_cache after every epoch, shutdown: three lines decide whether half of the data is ever seen.")
+    right("Call start, update_cache after every epoch, shutdown: without them half of the data is never seen.")
 
 
 def check_cache_key(parts: Collection[str]) -> None:
@@ -60,7 +60,7 @@ def check_cache_key(parts: Collection[str]) -> None:
     require(fixed in chosen, "change the voxel size: which part would give the cached file another name?")
     require(files in chosen, "a label is corrected and keeps its name: which part would notice?")
     require(paths in chosen, "two cases may have files of one size and date: what tells them apart?")
-    right("a cached file stands for its inputs: these files, as they are, through these fixed transforms.")
+    right("A cached file stands for its inputs: these files, as they are, through these fixed transforms.")
 
 
 def check_cache_rate(cache_rate: Callable[[int, float, float], float]) -> None:
@@ -74,7 +74,7 @@ def check_cache_rate(cache_rate: Callable[[int, float, float], float]) -> None:
     require(
         ample == 1, f"ten such cases fit easily, yet you say {ample:g}; how much of a data set can be cached at most?"
     )
-    right("the share that fits, and never more than all of it; the rest is read anew in every epoch.")
+    right("The share that fits, and never more than all of it; the rest is read anew in every epoch.")
 
 
 def _number(function: Callable[..., float], *arguments: float) -> float:

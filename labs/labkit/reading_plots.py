@@ -38,9 +38,9 @@ def cost_of_epochs(readings: Sequence[Reading]) -> Figure:
         (width / 2, "later epochs", BLUE, [reading.later_ms for reading in readings]),
     ):
         drawn = left.bar(places + shift, values, width, label=label, color=colour)
-        left.bar_label(drawn, [f"{value:.2g}" for value in values], fontsize=8)
+        left.bar_label(drawn, [f"{value:.0f}" if value >= 10 else f"{value:.2g}" for value in values], fontsize=8)
     left.set(yscale="log", title="Later epochs are where the ways differ", ylabel="CPU ms a sample")
-    left.margins(y=0.15)
+    left.margins(y=0.25)
     for shift, label, colour, values in (
         (-width / 2, "memory", ORANGE, [reading.memory_mb for reading in readings]),
         (width / 2, "disk", GREEN, [reading.disk_mb for reading in readings]),
@@ -48,9 +48,10 @@ def cost_of_epochs(readings: Sequence[Reading]) -> Figure:
         drawn = right.bar(places + shift, values, width, label=label, color=colour)
         right.bar_label(drawn, [f"{value:.2g}" if value else "0" for value in values], fontsize=8)
     right.set(title="What each keeps, and where", ylabel="MB a case")
+    right.margins(y=0.25)
     for axes in (left, right):
         axes.set_xticks(places, names)
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc="upper right", ncols=2)
         axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     return figure

@@ -28,7 +28,7 @@ def check_deal(deal: Callable[[list[Any], int], Sequence[Sequence[Any]]]) -> Non
             max(sizes) - min(sizes) <= 1,
             f"{count} cases on {machines} machines: one gets {max(sizes)}, another {min(sizes)}; who waits?",
         )
-    right("every case once, and no machine has two more than another; a slice with a step cannot miss the rest.")
+    right("Every case once, and no machine has two more than another; a slice with a step cannot miss the rest.")
 
 
 def check_slowest(slowest: Callable[[int, int], int]) -> None:
@@ -41,7 +41,7 @@ def check_slowest(slowest: Callable[[int, int], int]) -> None:
     require(
         _called(slowest, 484, 20) == 25, "484 cases on 20 machines: some have 24, and the job waits for the others."
     )
-    right("cases / machines, rounded up. The job lasts as long as the machine with most cases.")
+    right("It is cases / machines, rounded up. The job lasts as long as the machine with most cases.")
 
 
 def check_leak(leaking: Callable[[list[str], list[str]], int]) -> None:
@@ -59,7 +59,7 @@ def check_leak(leaking: Callable[[list[str], list[str]], int]) -> None:
         in_both(training, ["C_copy001"]) == _called(leaking, training, ["C_copy001"]),
         "patient C is in validation only.",
     )
-    right("compare who the files belong to. This line belongs into every project's tests.")
+    right("Compare who the files belong to. This line belongs into every project's tests.")
 
 
 def _called(function: Callable[..., Any], *arguments: Any) -> Any:

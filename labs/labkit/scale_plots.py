@@ -25,7 +25,9 @@ def timeline(fleets: Sequence[Fleet], cases: int) -> Figure:
             names, [end - one for one in busy], left=busy, color="white", edgecolor=GREY, hatch="//", label="waits"
         )
         waiting = 1 - sum(busy) / (end * fleet.machines)
-        axes.set(title=f"{fleet.machines} machines, {cases} cases: {waiting:.0%} waits", xlabel="seconds")
+        axes.set(
+            xlabel="seconds", title=f"{fleet.machines} machines, {cases} cases: {waiting:.0%} of the time is waiting"
+        )
         axes.invert_yaxis()
         axes.spines[["top", "right"]].set_visible(False)
     panels[0][-1].legend(frameon=False, loc="lower right")
@@ -59,7 +61,7 @@ def sides(rows: Sequence[tuple[str, int, int]]) -> Figure:
     axes.barh(names, leaked, color=VERMILLION, label="also trained on")
     axes.barh(names, clean, left=leaked, color=GREEN, hatch="//", edgecolor="white", label="never seen before")
     axes.invert_yaxis()
-    axes.set(xlabel="patients of validation", title="Who is validated on?")
+    axes.set(xlabel="patients of validation", title="Split over copies, nobody in validation is new")
     axes.legend(frameon=False, loc="lower right")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
@@ -78,6 +80,7 @@ def crops(frozen: Sequence[torch.Tensor], fresh: Sequence[torch.Tensor]) -> Figu
             axes.imshow(image[T1GD, :, :, image.shape[3] // 2].T.numpy(), cmap="gray", origin="lower", vmin=-1, vmax=3)
             axes.set(title=f"{name}, epoch {epoch}", xticks=[], yticks=[])
             axes.title.set_fontsize(9)
+    figure.suptitle("A saved crop never changes; a drawn one does every epoch")
     figure.tight_layout()
     return figure
 
