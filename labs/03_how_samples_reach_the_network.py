@@ -371,7 +371,7 @@ from scripts.store_data import StoreDataset
 try:
     StoreDataset(cases, transforms([4.0] * 3, patch_size)[0], str(scratch / "store"))
 except InputError as error:
-    said = str(error).replace(str(scratch), "labs/work/03")
+    said = str(error).replace(f"{scratch.parent}/", "")
 require("stale" in said, "the store took another recipe's voxels")
 print(said)
 

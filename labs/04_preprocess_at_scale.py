@@ -35,7 +35,7 @@
 
 # %% tags=["parameters"]
 DATA: str = "embedded"  # embedded (synthetic patients), a folder in a known layout, or s3://bucket/prefix
-MACHINES: int = 2  # "machines" that share the cases; here each is a process with a folder of its own
+MACHINES: int = 2  # that share the cases; here each is a process with a folder of its own
 EPOCHS: int = 6  # crops taken of one case where augmentation is compared
 START_MINUTES: float = 4.0  # until a rented machine begins to work; an assumption, measure yours
 
