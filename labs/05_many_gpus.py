@@ -43,28 +43,14 @@ PATCH: int = 32  # edge of the training crop in voxels, a multiple of 16
 import json
 import os
 
-from labkit.batches import (
-    batch_table,
-    best_epochs,
-    check_cases_a_gpu,
-    check_deal,
-    check_mean_loss,
-    check_steps,
-    dealt,
-    logged_loss,
-    notes,
-    own_cases,
-    scaled_rate,
-    scores,
-    twice,
-)
+from labkit import batches
 from labkit.checks import predict, reveal
 from labkit.commands import run
 from labkit.costs import bill
 from labkit.data import datalist, dataset
 from labkit.figures import show
 from labkit.launch_plans import plan_of, training_table
-from labkit.many_gpus import check_state, loss_figure, state_figure, state_mb, step_figure
+from labkit.many_gpus import loss_figure, state_figure, state_mb, step_figure
 from labkit.project import BUNDLE, ROOT, work
 from labkit.tables import table
 from scripts.scaling import Step, scaling_efficiency
@@ -114,6 +100,8 @@ def steps(cases, batch_size, processes):
 
 
 # %%
+from labkit.batches import check_steps
+
 check_steps(steps)
 
 # %%
@@ -129,7 +117,7 @@ reveal(job_steps, 10 * steps(479, 32, 8), "60 cases a GPU are two batches; 2 ste
 # ```
 
 # %%
-batch_table([4, 8, 16, 32])
+batches.batch_table([4, 8, 16, 32])
 
 # %% [markdown]
 # A slip anybody can make: it is right only for those who count machines of 8 GPUs, and 4 GPUs end in a division by
@@ -148,6 +136,8 @@ def cases_a_gpu(batch_size, world_size):
 
 
 # %%
+from labkit.batches import check_cases_a_gpu
+
 check_cases_a_gpu(cases_a_gpu)
 
 # %% [markdown]
@@ -161,7 +151,10 @@ check_cases_a_gpu(cases_a_gpu)
 
 # %%
 table(
-    [[rule, *(scaled_rate(0.002, rule, count) for count in (1, 2, 8, 16))] for rule in ("none", "sqrt", "linear")],
+    [
+        [rule, *(batches.scaled_rate(0.002, rule, count) for count in (1, 2, 8, 16))]
+        for rule in ("none", "sqrt", "linear")
+    ],
     ["rule", "1 process", "2", "8", "16"],
     "peak learning rate of train.json, 0.002, under the three rules",
 )
@@ -179,8 +172,12 @@ table(
 repeated = predict("Of 5 validation cases on 8 processes, how many are scored more than once?", 1)  # solution: 3
 
 # %%
-shares = dealt(5, 8)
-reveal(repeated, len(twice(shares)), f"8 places for 5 cases: cases {twice(shares)} fill the 3 that are left.")
+shares = batches.dealt(5, 8)
+reveal(
+    repeated,
+    len(batches.twice(shares)),
+    f"8 places for 5 cases: cases {batches.twice(shares)} fill the 3 that are left.",
+)
 table([[rank, share] for rank, share in enumerate(shares)], ["process", "its validation cases"])
 
 # %% [markdown]
@@ -200,6 +197,8 @@ def deal(cases, rank, processes):
 
 
 # %%
+from labkit.batches import check_deal
+
 check_deal(deal)
 
 # %% [markdown]
@@ -280,9 +279,9 @@ reveal(difference, off, "the processes' gradients, averaged, are the gradient of
 # Who saw what, by the handler's notes:
 
 # %%
-seen = [[entry for entry in process if entry["epoch"] == 1] for process in notes(folder / "notes", "training")]
-validated = [own_cases(folder / "notes", rank) for rank in range(PROCESSES)]
-assert not twice(validated), "a case was scored twice"
+seen = [[entry for entry in process if entry["epoch"] == 1] for process in batches.notes(folder / "notes", "training")]
+validated = [batches.own_cases(folder / "notes", rank) for rank in range(PROCESSES)]
+assert not batches.twice(validated), "a case was scored twice"
 table(
     [
         [rank, ", ".join(entry["case"] for entry in process), ", ".join(validated[rank])]
@@ -295,14 +294,14 @@ table(
 # Had rank 0 judged by its own cases, as in the sample above, it would have seen other scores:
 
 # %%
-dice = scores(folder / "notes")
+dice = batches.scores(folder / "notes")
 mean = {epoch: sum(cases.values()) / len(cases) for epoch, cases in dice.items()}
 assert abs(mean[EPOCHS] - records["several"][-1]["val_mean_dice"]) < 1e-4, "the log's score is not that of all cases"
 rows = [
     [epoch, mean[epoch], *(sum(cases[name] for name in own) / len(own) for own in validated)]
     for epoch, cases in sorted(dice.items())
 ]
-by_all, by_own = best_epochs(dice, validated[0])
+by_all, by_own = batches.best_epochs(dice, validated[0])
 table(
     rows, ["epoch", "Dice of all cases", *(f"of rank {rank}'s" for rank in range(PROCESSES))],
     f"best epoch by all cases: {by_all}; by rank 0's own: {by_own}",
@@ -318,7 +317,7 @@ table(
 # said 0.5976 all the way. Its batches had 2, 2 and 1 samples, with a mean loss of 0.996 each.
 
 # %%
-logged_loss([0.996, 0.996, 0.996], [2, 2, 1])
+batches.logged_loss([0.996, 0.996, 0.996], [2, 2, 1])
 
 # %% [markdown]
 # **Exercise: spot the bug.** Write the mean loss of all samples of an epoch, given each batch's mean and size.
@@ -335,6 +334,8 @@ def mean_loss(batch_means, batch_sizes):
 
 
 # %%
+from labkit.batches import check_mean_loss
+
 check_mean_loss(mean_loss)
 
 # %% [markdown]
@@ -364,6 +365,8 @@ def sharded_mb(parameters, processes):
 
 
 # %%
+from labkit.many_gpus import check_state
+
 check_state(sharded_mb)
 
 # %% [markdown]

@@ -36,7 +36,7 @@ class NoteCases:
 
     def note(self, engine: Engine) -> None:
         """Note the cases of a step."""
-        names = [item["case"] for item in engine.state.batch] if not self.scored else engine.state.batch["case"]
+        names = [item["case"] for item in engine.state.batch]
         dice: list[float | None] = [None] * len(names)
         if self.scored:
             # Postprocessing has split the batch: one entry a case, regions (R, H, W, D).

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from scripts.scaling import Step, all_reduce_seconds
-from scripts.tune_space import check_entry, draw, read_search
+from scripts.tune_space import Search, draw, read_search
 
 from .checks import answered, require, right
 
@@ -144,12 +144,23 @@ def check_trials(answer: Any, search_file: Path) -> None:
 def check_rate_entry(answer: Any) -> None:
     """The exercise "spot the bug": learning rates over four powers of ten, each as likely as the others."""
     entry = answered(answer, "learning_rate")
-    check_entry("learning_rate", entry, "random")
+    require(isinstance(entry, dict) and len(entry) == 1, "write one entry as in a search file: a kind and two limits.")
     ((kind, values),) = entry.items()
     require(kind != "uniform", "'uniform' draws nine of ten rates from the highest power of ten; which kind does not?")
     require(kind == "loguniform", f"'{kind}' cannot draw any rate between two limits; docs/search.md lists the kinds.")
     require(values == [1e-5, 1e-1], "keep the limits: 1e-5 and 1e-1.")
     right("each power of ten gets a quarter of the trials, because the logarithm is what is uniform.")
+
+
+def drawn_rates(entry: Mapping[str, Any], count: int) -> list[float]:
+    """Learning rates that a random search with this entry would try.
+
+    Args:
+        entry: as it stands in a search file, such as ``{"uniform": [0.1, 0.2]}``.
+        count: how many.
+    """
+    search = Search("rates", {"learning_rate": dict(entry)}, epochs=1, algorithm="random", num_samples=count)
+    return [trial["learning_rate"] for trial in draw(search)]
 
 
 def shares_by_decade(rates: Sequence[float]) -> Mapping[int, float]:
