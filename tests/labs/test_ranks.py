@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from scripts.files import read_json
 
 from labs.labkit import batches, shards
@@ -26,7 +26,7 @@ def test_validation_notes_the_mean_dice_of_each_case(tmp_path: Path) -> None:
         # MONAI's engines split a batch into its cases before handlers see it.
         engine.state.batch = [{"case": f"case_{engine.state.batch}"}]
 
-    engine.add_event_handler("iteration_completed", prepare)
+    engine.add_event_handler(Events.ITERATION_COMPLETED, prepare)
     NoteCases(tmp_path, "validation").attach(engine)
     engine.run([0, 1], max_epochs=2)
     notes = read_json(tmp_path / "validation_0.json", "notes")
