@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from scripts.scaling_published import PUBLISHED_EPOCHS_S, Row
 
@@ -62,12 +63,18 @@ def state_figure(networks: Mapping[str, float], processes: Sequence[int]) -> Fig
         axis.plot(processes, shares, "-o", color=colour, label=name)
     axis.axhline(24, color="0.4", linewidth=0.8)
     axis.annotate("24 GB: all memory of an A10G (g5)", (processes[0], 24), xytext=(0, 3), textcoords="offset points")
-    axis.set(xscale="log", yscale="log", xlabel="GPUs", ylabel="GB a GPU", xticks=processes)
-    axis.set_xticklabels(processes)
-    axis.minorticks_off()
+    axis.set(xscale="log", yscale="log", xlabel="GPUs", ylabel="GB a GPU", ylim=(0.01, 80))
+    _ticks(axis.xaxis, processes)
+    _ticks(axis.yaxis, [0.01, 0.1, 1, 10])
     axis.set_title("FSDP (solid) against DDP (dashed): only large networks gain")
     axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
+
+
+def _ticks(axis: Axis, values: Sequence[float]) -> None:
+    """Ticks of a logarithmic axis at round numbers, written in full."""
+    axis.set_ticks(values, [f"{value:,g}" for value in values])
+    axis.set_ticks([], minor=True)
 
 
 def step_figure(rows: Sequence[Row]) -> Figure:
@@ -93,9 +100,9 @@ def step_figure(rows: Sequence[Row]) -> Figure:
     right_axis.plot(list(predicted), list(predicted.values()), "s--", color=BLUE, label="predicted from 1 GPU")
     ideal = [PUBLISHED_EPOCHS_S[1] / gpus for gpus in PUBLISHED_EPOCHS_S]
     right_axis.plot(list(PUBLISHED_EPOCHS_S), ideal, ":", color="0.5", label="1 GPU, divided")
-    right_axis.set(xscale="log", yscale="log", xlabel="V100 GPUs", ylabel="s an epoch", xticks=[1, 8, 16])
-    right_axis.set_xticklabels([1, 8, 16])
-    right_axis.minorticks_off()
+    right_axis.set(xscale="log", yscale="log", xlabel="V100 GPUs", ylabel="s an epoch")
+    _ticks(right_axis.xaxis, list(PUBLISHED_EPOCHS_S))
+    _ticks(right_axis.yaxis, list(PUBLISHED_EPOCHS_S.values()))
     right_axis.set_title("Predicted and published epochs")
     right_axis.legend(frameon=False, fontsize=8)
     return figure
