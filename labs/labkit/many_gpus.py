@@ -66,7 +66,7 @@ def state_figure(networks: Mapping[str, float], processes: Sequence[int]) -> Fig
     axis.set(xscale="log", yscale="log", xlabel="GPUs", ylabel="GB a GPU", ylim=(0.01, 80))
     _ticks(axis.xaxis, processes)
     _ticks(axis.yaxis, [0.01, 0.1, 1, 10])
-    axis.set_title("FSDP (solid) against DDP (dashed): only large networks gain")
+    axis.set_title("What a GPU keeps between steps: DDP dashed, FSDP solid")
     axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
