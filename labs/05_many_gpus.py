@@ -53,9 +53,8 @@ from labkit.launch_plans import plan_of, training_table
 from labkit.many_gpus import loss_figure, state_figure, state_mb, step_figure
 from labkit.project import BUNDLE, ROOT, work
 from labkit.tables import table
+from scripts import scaling_published as published
 from scripts.scaling import Step, scaling_efficiency
-from scripts.scaling_published import FACTS, PUBLISHED_EPOCHS_S
-from scripts.scaling_published import predict as predict_epoch
 
 # %% [markdown]
 # The plan: two short trainings (one process, then several) and one measurement, each a command whose start alone takes
@@ -103,8 +102,6 @@ def steps(cases, batch_size, processes):
 from labkit.batches import check_steps
 
 check_steps(steps)
-
-# %%
 reveal(job_steps, 10 * steps(479, 32, 8), "60 cases a GPU are two batches; 2 steps an epoch, 10 epochs.")
 
 # %% [markdown]
@@ -267,13 +264,7 @@ losses = {name: [record["train_loss"] for record in rows] for name, rows in reco
 off = 100 * abs(losses["several"][-1] / losses["one"][-1] - 1)
 assert off < 0.1, "several processes learnt something else than one"
 show(loss_figure(losses["one"], losses["several"]), f"two loss curves that differ by {off:.1g} % in the last epoch")
-
-# %%
-reveal(
-    difference,
-    round(off, 3),
-    "the processes' gradients, averaged, are the gradient of the whole batch, but for rounding.",
-)
+reveal(difference, round(off, 3), "the processes' gradients, averaged, are the whole batch's, but for rounding.")
 
 # %% [markdown]
 # **What you saw.** Dice needs more care than a mean: the Dice of a batch is no mean of its halves' Dice. The bundle
@@ -439,7 +430,7 @@ table(
 busy = predict("Percentage of a step in which the 8 published V100 computed?", 60, unit="%")  # solution: 2
 
 # %% tags=["figure"]
-predicted = [predict_epoch(gpus) for gpus in (8, 16)]
+predicted = [published.predict(gpus) for gpus in (8, 16)]
 show(
     step_figure(predicted),
     "left: seconds of data, computing and exchange of a step on 8 and 16 GPUs, data by far the longest; right: epochs "
@@ -458,9 +449,9 @@ reveal(busy, share, "29 MB a crop came from storage, and the GPUs waited. The fi
 # compressed files, which the others did not. From 8 to 16 it is one:
 
 # %%
-efficiency = scaling_efficiency(PUBLISHED_EPOCHS_S[8], 8, PUBLISHED_EPOCHS_S[16], 16)
-smaller = FACTS | {"sample_bytes": type(FACTS["sample_bytes"])(6.6e6, "bytes", "guess", "configs/data/store.json")}
-with_store = predict_epoch(8, smaller)
+efficiency = scaling_efficiency(published.PUBLISHED_EPOCHS_S[8], 8, published.PUBLISHED_EPOCHS_S[16], 16)
+smaller = published.changed(published.FACTS, [("sample_bytes", "6.6e6")])
+with_store = published.predict(8, smaller)
 assert with_store.predicted_s < predicted[0].predicted_s / 2
 table(
     [
@@ -511,7 +502,7 @@ training_table(["many_gpus.yaml", "smddp.yaml", "fsdp.yaml"])
 # what efficiency lacks.
 
 # %%
-ten_epochs = {gpus: 10 * seconds / 3600 for gpus, seconds in PUBLISHED_EPOCHS_S.items()}
+ten_epochs = {gpus: 10 * seconds / 3600 for gpus, seconds in published.PUBLISHED_EPOCHS_S.items()}
 bills = {
     "1 V100": bill([("ml.p3.2xlarge", 1, ten_epochs[1])]),
     "8 V100": bill([("ml.p3.16xlarge", 1, ten_epochs[8])]),
