@@ -395,8 +395,8 @@ show(
 # %% [markdown]
 # **What you saw.** FSDP is for networks whose state alone fills a GPU. For 3-D networks of this size activations fill
 # it: smaller crops, `precision bf16` and gradient checkpointing help, FSDP does not. Beware of `state_dict()` of a
-# sharded network inside `if rank == 0`: it gathers, and the others never come. A published training does so; here it is
-# `configs/fsdp_train.json`, where every process gathers and rank 0 writes.
+# sharded network inside `if rank == 0`: it gathers, and waits for processes that never come. A published training does
+# so; here it is `configs/fsdp_train.json`, where every process gathers and rank 0 writes.
 #
 # ## 6 · What a step waits for
 #
