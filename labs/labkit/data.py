@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+from nibabel.nifti1 import Nifti1Image
 from scripts.datalists import entries
 from scripts.errors import InputError
 from scripts.files import write_aside, write_json
+from scripts.labels import Scheme
 from scripts.layouts import MODALITIES, find_dataset
 from scripts.splits import PARTS
 from scripts.survey import AUTO, survey_labelled
@@ -61,6 +64,32 @@ def listed(dataset_dir: Path, count: int | None = None) -> list[dict[str, Any]]:
         for case in found.cases
     ]
     return described[:count]
+
+
+def label_scheme(dataset_dir: Path) -> Scheme:
+    """What the label ids of a folder mean, found from its files as the bundle does.
+
+    Args:
+        dataset_dir: as :func:`dataset` gives it.
+
+    Raises:
+        InputError: nothing says it, or the files contradict each other.
+    """
+    return survey_labelled(dataset_dir, AUTO, MODALITIES, progress=False).scheme
+
+
+def modality_images(case: dict[str, Any]) -> dict[str, Nifti1Image]:
+    """The scans of a case, however its folder stores them.
+
+    Args:
+        case: as :func:`listed` gives it.
+
+    Returns:
+        Modality name to a 3-D image (H, W, D) with its affine.
+    """
+    files = [nib.load(path) for path in case["image"]]
+    scans = nib.four_to_three(files[0]) if len(files) == 1 else files
+    return dict(zip(MODALITIES, scans, strict=True))
 
 
 def datalist(dataset_dir: Path, folder: Path, training: int, validation: int, test: int = 1) -> Path:
