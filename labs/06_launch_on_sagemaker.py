@@ -35,6 +35,7 @@ ROLE: str = "arn:aws:iam::123456789012:role/SageMakerExecution"  # execution rol
 INSTANCE: str = "ml.c5.4xlarge"  # machine of the training job
 EPOCHS: int = 2  # passes over the training cases
 PATCH: int = 32  # side of the training patches, voxels
+KEEP_MODEL: bool = True  # where COMPUTE is sagemaker: False deletes the run's files in S3 as well, its model included
 
 # %% [markdown]
 # ## 1 · From a spec to a plan
@@ -218,7 +219,7 @@ reveal(
 
 # %% [markdown]
 # **What you saw.** A job pays for its start: on SageMaker that is also a machine, an image of gigabytes and
-# packages by pip. One published log bills 687 s for about 234 s of epochs, 126 s of them pip. So make few long
+# packages by pip. One published log bills 687 s for about 234 s of epochs; pip alone took 126 s. So make few long
 # jobs, not many short ones. The status lines, metrics and model artifact are those that SageMaker would show:
 
 # %%
@@ -228,11 +229,9 @@ print("\n".join(line[:110] for line in found))
 
 # %% [markdown]
 # The job of an account is looked at again by `follow`, and taken away by `down`. Nothing of a training job bills
-# after its end, but files in S3 do: `--files` deletes those of the run, **its model included**. Set KEEP_MODEL
-# below to keep it.
+# after its end, but files in S3 do: with `KEEP_MODEL = False` the run's files go as well, **its model included**.
 
 # %%
-KEEP_MODEL = True
 if in_account:
     print(run(f"python -m sm_launch follow {RUN}", cwd=ROOT).tail(4))
     ended = run(f"python -m sm_launch down {RUN} --yes" + ("" if KEEP_MODEL else " --files"), cwd=ROOT)
