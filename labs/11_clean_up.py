@@ -28,6 +28,7 @@
 DATA: str = "embedded"  # embedded, a folder in a known layout, or s3://bucket/prefix
 COMPUTE: str = "local"  # local cleans this disk; sagemaker also takes down RUN in your account
 RUN: str = ""  # a run of `sm_launch ls`, taken down where COMPUTE is sagemaker, its files and model included
+SHARE: int = 8  # the job that leaves something behind prepares one case in so many
 EVERYTHING: bool = False  # False deletes what this lab made; True all that the labs made, their models included
 REGION: str = "us-east-1"  # whose prices
 
@@ -37,8 +38,8 @@ REGION: str = "us-east-1"  # whose prices
 # Everything that labs write lies below one folder, by lab. That is what makes cleaning up possible: nothing is
 # searched for.
 #
-# **Predict.** This lab will now let `sm_launch local` preprocess the data set: the job finds it in a channel under
-# /opt/ml. How many megabytes will the run's folder hold, in times of the data set's own size?
+# **Predict.** This lab will now let `sm_launch local` preprocess one case in eight of the data set. The embedded
+# data set has 31 MB. How many megabytes will the run's folder hold?
 
 # %%
 import labkit  # noqa: F401
@@ -50,7 +51,7 @@ from labkit.project import BUNDLE, ROOT, WORK, work
 from labkit.tables import table
 
 # %%
-times = predict("Size of the run's folder, in times of the data set's?", 2)  # solution
+size = predict("Size of the run's folder?", 30, unit="MB")  # solution
 
 # %%
 dataset_dir = dataset(DATA)
@@ -65,16 +66,17 @@ table(rows, ("elsewhere", "files", "links", "size", "what for"), "Outside the wo
 # %% [markdown]
 # ## 2 · Make something to clean up
 #
-# A Processing job of the launcher, on this machine: it builds the store of preprocessed cases (lab 04).
+# A Processing job of the launcher, on this machine: it builds a part of the store of preprocessed cases (lab 04).
 
 # %%
 from labkit.launching import run_id, write_spec
 
 folder = work("11", fresh=True)
+arguments = ["--dataset_dir", "{input:data}", "--store_dir", "{output:store}", "--shard", f"0/{SHARE}"]
 content = {
     "name": "lab11", "bundle": str(BUNDLE), "region": REGION, "bucket": {"name": "my-brats-bucket"},
     "role": "arn:aws:iam::123456789012:role/SageMakerExecution", "data": {"source": str(dataset_dir)},
-    "preprocess": {"instance_type": "ml.c5.xlarge", "packages": []},
+    "preprocess": {"instance_type": "ml.c5.xlarge", "packages": [], "arguments": arguments},
 }  # fmt: skip
 spec = write_spec(folder / "spec.yaml", content)
 made_by = run_id(spec)
@@ -84,9 +86,7 @@ print("\n".join(done.find(r"Completed|left out|all is in"))[:600])
 # %%
 made, data = look(folder), look(dataset_dir)
 assert made.files > 0 and made.size > 0
-reveal(
-    times, made.size / data.size, "The store lies there twice, in the job's folder and in 's3'; the data set is linked."
-)
+reveal(size, made.size / 1e6, "Few cases, but decoded, and twice: once in the job's folder, once in 's3'.")
 table([made.row("made by this lab"), data.row("the data set")], ("folder", "files", "links", "size"))
 
 # %% [markdown]
@@ -114,11 +114,7 @@ print(f"freed {sum(one.size for one in held) / 1e6:.1f} MB in {sum(one.files for
 # %%
 if not EVERYTHING or not dataset_dir.is_relative_to(WORK):
     assert after.files == data.files and after.size == data.size
-    reveal(
-        lost,
-        data.files - after.files,
-        "A link is deleted, not what it points at. Copies of patient data would be more to find.",
-    )
+    reveal(lost, data.files - after.files, "A link is deleted, not what it points at.")
 rows = [held_place.row() + ["gone" if not held_place.path.exists() else "still there"] for held_place in held]
 table(rows, ("folder", "files", "links", "size", "now"))
 
@@ -163,8 +159,11 @@ table(
 # **Exercise: spot the bug.** A published notebook makes a file system of 2,400 GiB and waits for it like this. Then
 # it starts a training on it:
 #
-# ```python while status == "CREATING": time.sleep(60) status =
-# fsx.describe_file_systems(FileSystemIds=[name])["FileSystems"][0]["Lifecycle"] ```
+# ```python
+# while status == "CREATING":
+#     time.sleep(60)
+#     status = fsx.describe_file_systems(FileSystemIds=[name])["FileSystems"][0]["Lifecycle"]
+# ```
 #
 # FAILED is not CREATING either. Write when a training may begin (the states: CREATING, AVAILABLE, FAILED, DELETING,
 # MISCONFIGURED):

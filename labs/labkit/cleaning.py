@@ -122,7 +122,9 @@ def runs_on_record() -> list[list[Any]]:
 def order_of_removal() -> list[list[str]]:
     """Kinds of things that a run makes, in the order in which ``down`` removes them, and what each costs meanwhile."""
     return [
-        [name, "deleted" if kind.delete else "stopped; its record stays", kind.costs or "nothing once it has ended"]
+        [name, "deleted", kind.costs or "nothing"]
+        if kind.delete
+        else [name, "stopped; its record stays", "its machines while it runs"]
         for name, kind in KINDS.items()
     ]
 
