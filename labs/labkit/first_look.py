@@ -51,9 +51,8 @@ def modalities_figure(scans: Mapping[str, Nifti1Image], label: Nifti1Image, sche
             tissue = nib.Nifti1Image((ids == value).astype(np.uint8), label.affine)
             view.add_contours(tissue, levels=[0.5], colors=[colour(scheme.labels[value])], linewidths=1.4)
     if outlined:
-        patches = [
-            Patch(color=colour(scheme.labels[value]), label=f"{value} {scheme.labels[value]}") for value in present
-        ]
+        # Numbers only: which is which tissue is what the lab asks.
+        patches = [Patch(color=colour(scheme.labels[value]), label=f"label {value}") for value in present]
         figure.legend(handles=patches, loc="lower center", ncol=len(patches), frameon=False)
     return figure
 
