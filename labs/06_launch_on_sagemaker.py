@@ -262,6 +262,18 @@ reveal(
 rows = [[one.gpus, f"{one.hours:.2f} h", f"${one.dollars:,.0f}"] for one in runs]
 table(rows, ("V100", "10 epochs", "training alone"))
 
+# %% tags=["figure"]
+import matplotlib.pyplot as plt
+from labkit.figures import show
+
+figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
+axes.scatter([one.hours for one in runs], [one.dollars for one in runs], s=60, color="#0072B2")
+for one in runs:
+    axes.annotate(f"  {one.gpus} GPU", (one.hours, one.dollars), va="center")
+axes.set(xscale="log", xlabel="hours of ten epochs", ylabel="US dollars", xlim=(2, 200), ylim=(0, 400))
+axes.set_title("More GPUs shorten the wait; past the cheapest run they cost more")
+show(figure, "Three points: 1 GPU is slowest and dearest, 8 GPUs the cheapest, 16 GPUs the fastest for a little more.")
+
 # %%
 published_bill(16)
 

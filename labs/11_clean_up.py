@@ -148,9 +148,22 @@ bills = leftovers(REGION)
 worst = max(bills, key=lambda name: bills[name][1])
 reveal(dearest, worst, "Two machines of eight A100 kept warm for an hour cost more than an endpoint's whole day.")
 rows = [[name, arithmetic, f"${dollars:.2f}"] for name, (arithmetic, dollars) in bills.items()]
-table(
-    rows, ("forgotten", "arithmetic", "first day"), f"{REGION}; endpoint, file system, notebook and S3 go on each day"
-)
+table(rows, ("forgotten", "arithmetic", "first day"), f"{REGION}; all but the warm pool go on each day")
+
+# %% tags=["figure"]
+import matplotlib.pyplot as plt
+from labkit.figures import show
+
+figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
+days = range(1, 31)
+colours = dict(zip(bills, ("#E69F00", "#0072B2", "#009E73", "#000000", "#CC79A7"), strict=True))
+for name, (_, dollars) in bills.items():
+    spent = [dollars if name == "warm pool" else dollars * day for day in days]
+    axes.plot(days, spent, color=colours[name], label=name)
+axes.set(yscale="log", xlabel="days after you stopped", ylabel="US dollars")
+axes.set_title("What is forgotten grows; a warm pool ends")
+axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+show(figure, "30 days in dollars: endpoint and file system pass the warm pool, notebook and S3 stay below it.")
 
 # %% [markdown]
 # **What you saw.** A warm pool ends by itself after an hour at most; an endpoint and a file system never do. The

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from labkit import cleaning
+from labkit.checks import NotYet
 
-from labs.labkit import cleaning
-from labs.labkit.checks import NotYet
 from sm_launch.manifest import GONE, Entry, Manifest
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from labkit import serving_checks
+from labkit.checks import NotYet
+from labkit.endpoint import Endpoint, RefusedCase, cases_folder, make_artifact
 from tiny import TINY
 
-from labs.labkit import serving_checks
-from labs.labkit.checks import NotYet
-from labs.labkit.endpoint import Endpoint, RefusedCase, cases_folder, make_artifact
 from sm_launch.container.serve.artifact import verified
 from sm_launch.errors import LaunchError
 from sm_launch.predict_cases import Case, find_cases

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from labkit import launching
+from labkit.checks import NotYet
 
-from labs.labkit import launching
-from labs.labkit.checks import NotYet
 from sm_launch.commands_plan import policies
 
 RUN = "lab06-1"
