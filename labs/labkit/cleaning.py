@@ -22,6 +22,8 @@ from .costs import REGION, price
 from .project import BUNDLE, WORK
 
 HOURS_PER_DAY = 24
+# Of an answer in dollars: cents may be rounded.
+TOLERANCE = 0.01
 # AWS's published notebooks: 2,400 GiB of SSD, PERSISTENT_1 with 200 MB/s a TiB; the price table has today's nearest.
 PUBLISHED_FSX_GIB, FSX_KIND, FSX_THROUGHPUT = 2400, "PERSISTENT_2", 250
 AVAILABLE = "AVAILABLE"
@@ -198,6 +200,8 @@ def check_month(dollars: Any) -> None:
     """
     month = answered(dollars, "month")
     require(isinstance(month, int | float) and not isinstance(month, bool), "Write a number of dollars.")
-    require(not math.isclose(month, fsx_price(), rel_tol=0.01), "That is the price of one GB. How many are there?")
-    require(math.isclose(month, fsx_month(), rel_tol=0.01), "Capacity times the price of a GB a month; used or not.")
+    require(not math.isclose(month, fsx_price(), rel_tol=TOLERANCE), "That is the price of one GB. How many are there?")
+    require(
+        math.isclose(month, fsx_month(), rel_tol=TOLERANCE), "Capacity times the price of a GB a month; used or not."
+    )
     right(f"{PUBLISHED_FSX_GIB} x ${fsx_price()} = ${fsx_month():,.0f} a month, and no cell of the samples deletes it.")

@@ -16,6 +16,8 @@ HOURS_PER_DAY = 24
 # Mean of the published data set's pairs of image and label, gzipped: 4.65 GB in 484 pairs.
 PUBLISHED_CASE_BYTES = int(9.6 * MB)
 WAKES_A_DAY, HOURS_A_WAKE = 2, 0.5
+# Of an answer in dollars: cents may be rounded.
+TOLERANCE = 0.01
 
 
 def verdicts(sizes: Mapping[str, int]) -> list[list[str]]:
@@ -74,8 +76,11 @@ def check_async_day(dollars: Any, instance_type: str) -> None:
     day = answered(dollars, "async_day")
     require(isinstance(day, int | float) and not isinstance(day, bool), "Write a number of dollars.")
     awake = WAKES_A_DAY * HOURS_A_WAKE * price(instance_type)
-    require(day < idle_day(instance_type), "That is what it costs awake all day. How many hours has it a machine?")
-    require(math.isclose(day, awake, rel_tol=0.01), "Count the hours with a machine, and take the price of one hour.")
+    all_day = math.isclose(day, idle_day(instance_type), rel_tol=TOLERANCE)
+    require(not all_day, "That is what it costs awake all day. For how many hours has it a machine?")
+    require(
+        math.isclose(day, awake, rel_tol=TOLERANCE), "Count the hours with a machine, and take the price of one hour."
+    )
     right(
         f"{WAKES_A_DAY} x {HOURS_A_WAKE} h x ${price(instance_type)}/h = ${awake:.2f}; a machine that waits all day "
         f"costs ${idle_day(instance_type):.2f}. You pay with minutes of cold start at the first case."
