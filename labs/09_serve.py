@@ -249,7 +249,13 @@ reveal(
 # %% tags=["figure"]
 from scripts.viewer import show_case
 
-show_case(patients[0]["image"], label=patients[0]["label"], prediction=paths[0], title=f"{cases[0].name}, as served")
+images = patients[0]["image"]
+show_case(
+    images[0] if len(images) == 1 else images,
+    label=patients[0]["label"],
+    prediction=paths[0],
+    title=f"{cases[0].name}, as served",
+)
 
 # %%
 endpoint.stop()
