@@ -29,7 +29,7 @@ LOCKS = {
 }
 EXTRAS = {"labs", "jupyter", "launch", "serve", "tune", "track", "bench", "dev"}
 # The packages of an import name, where the two differ.
-DISTRIBUTIONS = {"ignite": "pytorch-ignite"}
+DISTRIBUTIONS = {"PIL": "pillow", "ignite": "pytorch-ignite"}
 EXTRA_OF = {"tracker_mlflow.py": "track", "tracker_wandb.py": "track", "tune_ray.py": "tune"}
 
 

@@ -121,7 +121,7 @@ def plane_slice(volume: np.ndarray, plane: str, index: int) -> np.ndarray:
         (rows, columns), row 0 at the top. Axial and coronal: the patient's right at column 0. Sagittal: the face at
         column 0. Rows run from front to back (axial) or from head to feet.
     """
-    return np.flip(np.take(volume, index, axis=PLANES[plane])).T
+    return np.flip(np.moveaxis(volume, PLANES[plane], 0)[index]).T
 
 
 def tumour_slices(guide: np.ndarray, scheme: Scheme) -> dict[str, int]:

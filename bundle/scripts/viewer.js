@@ -161,8 +161,8 @@ class Viewer {
       return `${map}: ${id ? `${id} ${shown.tissues[id]}` : "background"}`;
     });
     const place = `${mm.join(" ")} mm, voxel [${shown.toFileIndex(voxel).join(", ")}]`;
-    this.readout.replaceChildren(...[place, values.join(" · "), labels.join(" · ")]
-      .filter(Boolean).map((text) => element("span", {}, text)));
+    this.readout.replaceChildren(...[[place], values, labels].map((texts) =>
+      element("span", {}, ...texts.flatMap((text) => [element("b", {}, text), " "]))));
   }
 
   /* The slices with most of what is wrong, or of tumour where there is nothing to compare. */

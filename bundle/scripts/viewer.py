@@ -27,7 +27,7 @@ from scripts.viewer_case import Images, ViewedCase, Volume, load_viewed_case
 from scripts.viewer_data import Packed, pack, payload
 from scripts.viewer_view import check_view
 
-HEIGHT = 640
+HEIGHT = 660
 SUFFIXES = (".html", ".png", ".gif")
 
 

@@ -17,7 +17,9 @@ from scripts.viewer_data import INSIDE_BIT, LARGEST_ID, PREDICTION_SHIFT, STEPS,
 
 # Pixels of the whole montage; the scale follows from it.
 MONTAGE_WIDTH, TITLE_HEIGHT, LEGEND_HEIGHT, LEGEND_WIDTH = 1100, 26, 40, 620
-GIF_WIDTH, FRAME_MS = 640, 100
+GIF_WIDTH, FRAME_MS = 480, 100
+# Greys of the montage, and of the GIF, whose compression lives on repetition.
+GREYS, GIF_GREYS = 152, 48
 GAP = 4
 # Share of a region's colour in the tint that its prediction is drawn as, and how many greys shine through it.
 TINT, TINTS = 0.5, 24
@@ -36,7 +38,7 @@ def montage(case: ViewedCase, packed: Packed) -> bytes:
     drawn, names = layers(case.scheme), list(packed.images)
     scale = _scale(packed, MONTAGE_WIDTH, [PLANES["sagittal"]] * len(names))
     rows = [
-        [_panel(packed, name, plane, packed.start[axis], drawn, case, scale) for name in names]
+        [_panel(packed, name, plane, packed.start[axis], drawn, case, scale, GREYS) for name in names]
         for plane, axis in PLANES.items()
     ]
     column = max(row[0].shape[1] for row in rows) + GAP
@@ -50,7 +52,7 @@ def montage(case: ViewedCase, packed: Packed) -> bytes:
             sheet[top : top + panel.shape[0], left : left + panel.shape[1]] = panel
             letters.append((plane, left, top, panel.shape))
         top += row[0].shape[0] + GAP
-    image = _image(sheet, drawn).convert("RGB")
+    image = _image(sheet, drawn, GREYS).convert("RGB")
     pen = ImageDraw.Draw(image)
     for plane, left, above, shape in letters:
         _letters(pen, plane, left, above, shape, SOFT, BLACK)
@@ -87,7 +89,7 @@ def animation(case: ViewedCase, packed: Packed, modality: str | None = None) -> 
         panels = {}
         for plane, axis in PLANES.items():
             index = round(frame * (packed.codes.shape[axis] - 1) / max(frames - 1, 1))
-            panels[plane] = _panel(packed, name, plane, index, drawn, case, scale)
+            panels[plane] = _panel(packed, name, plane, index, drawn, case, scale, GIF_GREYS)
         height = max(panel.shape[0] for panel in panels.values())
         sheet = np.zeros((height, sum(panel.shape[1] + GAP for panel in panels.values()) - GAP), np.uint8)
         letters, left = [], 0
@@ -96,10 +98,10 @@ def animation(case: ViewedCase, packed: Packed, modality: str | None = None) -> 
             sheet[top : top + panel.shape[0], left : left + panel.shape[1]] = panel
             letters.append((plane, left, top, panel.shape))
             left += panel.shape[1] + GAP
-        pictures.append(_image(sheet, drawn))
+        pictures.append(_image(sheet, drawn, GIF_GREYS))
         pen = ImageDraw.Draw(pictures[-1])
         for plane, beside, above, shape in letters:
-            _letters(pen, plane, beside, above, shape, _greys(drawn) * 3 // 4, 0)
+            _letters(pen, plane, beside, above, shape, GIF_GREYS * 3 // 4, 0)
     options = {"save_all": True, "append_images": pictures[1:], "duration": FRAME_MS, "loop": 0, "optimize": False}
     return _encoded(pictures[0], "gif", **options)
 
@@ -112,15 +114,17 @@ def _scale(packed: Packed, width: int, axes: Sequence[int]) -> float:
     return (width - GAP * (len(axes) - 1)) / float(sum(packed.codes.shape[c] * spacing_mm[c] for c in columns))
 
 
-def _greys(drawn: Sequence[Layer]) -> int:
-    """How many of a palette's colours are greys; then come the layers, then each layer's tints over greys."""
-    return 256 - len(drawn) * (1 + TINTS)
-
-
 def _panel(
-    packed: Packed, name: str, plane: str, index: int, drawn: Sequence[Layer], case: ViewedCase, scale: float
+    packed: Packed,
+    name: str,
+    plane: str,
+    index: int,
+    drawn: Sequence[Layer],
+    case: ViewedCase,
+    scale: float,
+    greys: int,
 ) -> NDArray[np.uint8]:
-    """One slice with its overlay, as indices into the palette, (rows, columns)."""
+    """One slice with its overlay, as indices into the palette of :func:`_image`, (rows, columns)."""
     spacing_mm = np.linalg.norm(packed.affine[:3, :3], axis=0)
     across, down = (axis for axis in range(3) if axis != PLANES[plane])
     codes = plane_slice(packed.codes, plane, index)
@@ -130,7 +134,6 @@ def _panel(
     )
     resized = Image.fromarray(_windowed(packed, name, plane, index)).resize(size, Image.Resampling.BILINEAR)
     grey = np.asarray(resized).astype(np.uint16)
-    greys = _greys(drawn)
     pixels = (grey * greys // 256).astype(np.uint8)
     if not (codes & ~np.uint8(INSIDE_BIT)).any():
         return pixels
@@ -173,10 +176,9 @@ def _border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return mask & ~inner
 
 
-def _image(sheet: NDArray[np.uint8], drawn: Sequence[Layer]) -> Image.Image:
-    """Indices with the palette that they point into."""
-    count = _greys(drawn)
-    colours = [[level] * 3 for level in np.linspace(0, 255, count).astype(int).tolist()]
+def _image(sheet: NDArray[np.uint8], drawn: Sequence[Layer], greys: int) -> Image.Image:
+    """Indices with the palette that they point into: greys, then the layers, then each layer's tints over greys."""
+    colours = [[level] * 3 for level in np.linspace(0, 255, greys).astype(int).tolist()]
     colours += [_rgb(layer.colour) for layer in drawn]
     for layer in drawn:
         base = np.array(_rgb(layer.colour))

@@ -52,6 +52,8 @@ def find_source(
         files = tuple(Path(file).expanduser() for file in case)
         if not files:
             raise InputError("the list of image files is empty; give one file a modality, or one 4-D file.")
+        if len(files) == 1:
+            return find_source(files[0], modalities)
         names = tuple(modalities or _names_of(files))
         return Source(stem(files[0]), files, None, names, True)
     path = Path(case).expanduser()

@@ -85,7 +85,7 @@ def mlflow_metrics(store: Path, name: str) -> dict[str, list[tuple[int, float]]]
 
 def wandb_runs(folder: Path) -> list[Any]:
     """The ended W&B runs of a folder; its helper process writes the last records after the run's end was told."""
-    from wandb_file import WandbRun
+    from labs.labkit.wandb_file import WandbRun
 
     files = sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))
     for _ in range(600):

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from labkit.contents import renewed
 from labkit.header import title
 from labkit.notebooks import SOLUTION, exercise, put_back, read_lab, sources, text_of
 from nbformat import NotebookNode
+from scripts.errors import InputError
 
 LABS = sources()
 LINES = 15
@@ -113,3 +115,10 @@ def test_nothing_but_solutions_is_left_out() -> None:
         kept = {cell.id for cell in exercise(lab).cells}
         for cell in lab.cells:
             assert (cell.id in kept) != (SOLUTION in cell.metadata.get("tags", []))
+
+
+def test_contents_are_made_from_the_labs() -> None:
+    readme = (LABS[0].parent / "README.md").read_text(encoding="utf-8")
+    assert renewed(readme, LABS) == readme, "run python -m labs.labkit.notebooks"
+    with pytest.raises(InputError, match="put them around"):
+        renewed("# Labs\n", LABS)
