@@ -229,7 +229,8 @@ differing = predict("Voxels that differ?", 0, unit="voxels")  # solution
 # %%
 inference = f"python -m monai.bundle run --config_file configs/inference.json --output_dir {folder / 'local'}"
 inference += f" --dataset_dir {folder / 'cases'}"
-run(inference, cwd=artifact / "bundle")
+done = run(inference, cwd=artifact / "bundle")
+print(done.tail(len(cases)))
 
 # %%
 import nibabel as nib
@@ -249,13 +250,7 @@ reveal(
 # %% tags=["figure"]
 from scripts.viewer import show_case
 
-images = patients[0]["image"]
-show_case(
-    images[0] if len(images) == 1 else images,
-    label=patients[0]["label"],
-    prediction=paths[0],
-    title=f"{cases[0].name}, as served",
-)
+show_case(patients[0]["image"], patients[0]["label"], paths[0], title=f"{cases[0].name}, as served")
 
 # %%
 endpoint.stop()
