@@ -144,8 +144,8 @@ assert all(sentence for _, sentence in rows)
 table(rows, ("--set", "the answer"))
 
 # %% [markdown]
-# **Exercise: spot the bug.** Spot machines cost a third and may be taken away. A published README trains on spot
-# with `max_wait` of 7,200 s and leaves `max_run` at its default of 24 h. AWS refuses it; see why:
+# **Exercise: spot the bug.** Spot machines may cost a third, and may be taken away. A published README trains on
+# spot with `max_wait` of 7,200 s and leaves `max_run` at its default of 24 h. AWS refuses it; see why:
 
 # %%
 spot = ["train.spot=true", "train.max_hours=24", "train.max_wait_hours=2"]
@@ -162,7 +162,7 @@ from labkit.launching import check_spot
 check_spot(SPEC, RUN, max_wait_hours)
 
 # %% [markdown]
-# **Exercise: where does the key go?** The same samples hand a Weights & Biases key over as a hyperparameter. It
+# **Exercise: where does the key go?** The same workshop hands a Weights & Biases key over as a hyperparameter. It
 # then stands in the answer of DescribeTrainingJob, in the log and, since all arguments are logged, at W&B. Here are
 # four ways to let a job report to a tracker. Each is a change of our spec:
 
