@@ -192,3 +192,21 @@ def test_bundle_imports_only_what_its_requirements_bring() -> None:
         foreign = imported(file) - set(sys.stdlib_module_names) - {"scripts"}
         unknown = {name for name in foreign if canonicalize_name(DISTRIBUTIONS.get(name, name)) not in brought}
         assert not unknown, f"{file.name} imports {sorted(unknown)}"
+
+
+def test_labs_import_only_what_the_extras_bring() -> None:
+    """A lab may use any part of the project; the SDK, which is in no extra, only where it is there."""
+    description = project()
+    extras = description["optional-dependencies"]
+    wanted = [
+        *description["dependencies"],
+        *(line for name in EXTRAS - {"dev", "bench", "jupyter"} for line in extras[name]),
+    ]
+    brought = set(requirements(wanted))
+    own = {"scripts", "sm_launch", "labs", "labkit"}
+    for file in sorted((ROOT / "labs").rglob("*.py")):
+        if "work" in file.relative_to(ROOT / "labs").parts:
+            continue
+        foreign = imported(file) - set(sys.stdlib_module_names) - own
+        unknown = {name for name in foreign if canonicalize_name(DISTRIBUTIONS.get(name, name)) not in brought}
+        assert not unknown, f"{file.name} imports {sorted(unknown)}"
