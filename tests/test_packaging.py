@@ -29,7 +29,7 @@ LOCKS = {
 }
 EXTRAS = {"labs", "jupyter", "launch", "serve", "tune", "track", "bench", "dev"}
 # The packages of an import name, where the two differ.
-DISTRIBUTIONS = {"PIL": "pillow", "ignite": "pytorch-ignite"}
+DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "ignite": "pytorch-ignite"}
 EXTRA_OF = {"tracker_mlflow.py": "track", "tracker_wandb.py": "track", "tune_ray.py": "tune"}
 
 
@@ -203,8 +203,8 @@ def test_labs_import_only_what_the_extras_bring() -> None:
         *(line for name in EXTRAS - {"dev", "bench", "jupyter"} for line in extras[name]),
     ]
     brought = set(requirements(wanted))
-    # botocore is boto3's other half.
-    own = {"scripts", "sm_launch", "labs", "labkit", "botocore"}
+    # botocore is boto3's other half; the SDK cannot be an extra, as it contradicts the lock.
+    own = {"scripts", "sm_launch", "labs", "labkit", "botocore", "sagemaker"}
     for file in sorted((ROOT / "labs").rglob("*.py")):
         if "work" in file.relative_to(ROOT / "labs").parts:
             continue
