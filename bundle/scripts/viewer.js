@@ -23,7 +23,7 @@ class Viewer {
     this.phase = 0;
     this.values = {
       voxel: [...shown.start], plane: "axial", modality: shown.modalities[0].name, layout: "planes",
-      show: shown.maps.length ? shown.maps[0] : "truth", blink: false, style: "contour", opacity: 0.9, crosshair: true,
+      show: shown.maps.length ? shown.maps[0] : "truth", blink: false, style: "contour", opacity: 0.6, crosshair: true,
       regions: Object.fromEntries(shown.layers.map(({ key }) => [key, true])),
       windows: Object.fromEntries(shown.modalities.map(({ name, window: [low, high] }) =>
         [name, { window: high - low, level: (low + high) / 2 }])),
@@ -35,7 +35,8 @@ class Viewer {
     listenToKeys(this);
     this.set(view);
     this.redraw();
-    new ResizeObserver(() => this.redraw()).observe(this.stage);
+    new ResizeObserver(() => { this.fit = null; this.redraw(); }).observe(this.stage);
+    window.addEventListener("resize", () => { this.fit = null; this.schedule(); });
     this.ready = true;
     document.getElementById("viewer").dataset.ready = "true";
   }
@@ -87,13 +88,18 @@ class Viewer {
     const views = four
       ? shown.modalities.map((modality) => [shown.plane(values.plane), modality])
       : shown.planes.map((plane) => [plane, shown.modality(values.modality)]);
-    const scale = this.scaleFor(views.map(([plane]) => plane), four);
+    /* Asking for a size makes the browser lay out the page: only where the size may have changed. */
+    const fit = `${values.layout} ${four && values.plane}`;
+    if (this.fit !== fit) {
+      this.fit = fit;
+      this.scale = this.scaleFor(views.map(([plane]) => plane), four);
+    }
     const layers = shown.overlay(this.visibleMap(), values.regions);
     this.frames.forEach(({ frame, panel, slider, caption }, index) => {
       frame.hidden = index >= views.length;
       if (frame.hidden) return;
       const [plane, modality] = views[index];
-      panel.place(plane, modality, scale);
+      panel.place(plane, modality, this.scale);
       panel.draw(shown, values, layers);
       this.describe(panel, slider, caption, four);
       frame.classList.toggle("active", !four && plane.name === values.plane);

@@ -142,7 +142,9 @@ class CaseView:
     ) -> dict[str, Any]:
         """The live view, the montage and the text; IPython chooses itself what it keeps."""
         return {
-            "text/html": viewer_page.frame(self.to_html(), f"Viewer of {self.case.title or 'a case'}", self.height),
+            "text/html": viewer_page.notebook_output(
+                self.to_html(), self.to_png(), self.case.title or "a case", self.height
+            ),
             "image/png": self.to_png(),
             "text/plain": repr(self),
         }

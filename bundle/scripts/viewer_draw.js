@@ -1,7 +1,7 @@
 /* One panel: a slice in grey, the overlay as tints or outlines, the crosshair, and letters at the edges. */
 
-const LINE_PIXELS_APART = 2;
-const LETTER_COLOUR = "#d0d0d0", CROSSHAIR_COLOUR = "rgba(255,255,255,.75)", RIM_COLOUR = "rgba(0,0,0,.65)";
+const LINE_PIXELS_APART = 2, LINE_WIDTH = 1.5, RIM_WIDTH = 3;
+const LETTER_COLOUR = "#d0d0d0", CROSSHAIR_COLOUR = "rgba(255,255,255,.75)", RIM_COLOUR = "rgba(0,0,0,.6)";
 
 /* Grey of each byte under a window, as pixels of little-endian RGBA. */
 function greys({ scale: [low, high] }, { window, level }) {
@@ -59,7 +59,6 @@ class Panel {
     const { context, canvas, plane } = this;
     const codes = this.cut(shown, state, layers);
     context.imageSmoothingEnabled = true;
-    context.imageSmoothingQuality = "high";
     context.drawImage(this.image, 0, 0, canvas.width, canvas.height);
     if (state.style === "fill") {
       context.imageSmoothingEnabled = false;
@@ -67,7 +66,8 @@ class Panel {
       context.drawImage(this.tint, 0, 0, canvas.width, canvas.height);
       context.globalAlpha = 1;
     } else {
-      layers.forEach((layer, index) => this.outline(codes, layer, layers.slice(0, index), state.opacity));
+      this.stroke(layers.map((layer, index) =>
+        ({ colour: layer.colour, path: this.outline(codes, layer, layers.slice(0, index)) })), state.opacity);
     }
     if (state.crosshair) this.cross(state.voxel);
     this.letters(plane.edges);
@@ -102,39 +102,51 @@ class Panel {
 
   /* Lines along the voxel borders between what belongs to a layer and what does not. Where an outer layer ends at the
      same border, the line moves inwards, so that both are seen. */
-  outline(codes, { colour, members }, outer, opacity) {
-    const { context, canvas, plane: { columns, rows } } = this, ratio = window.devicePixelRatio || 1;
+  outline(codes, { members }, outer) {
+    const { canvas, plane: { columns, rows } } = this, ratio = window.devicePixelRatio || 1;
     const [width, height] = [canvas.width / columns, canvas.height / rows];
-    const code = (row, column) =>
-      (row >= 0 && column >= 0 && row < rows && column < columns ? codes[row * columns + column] : 0);
     const shift = (here, there) => {
       const inwards = members[here] ? 1 : -1;
       const same = outer.filter((layer) => layer.members[here] !== layer.members[there]).length;
       return inwards * same * LINE_PIXELS_APART * ratio;
     };
-    context.beginPath();
-    for (let row = 0; row <= rows; row++) {
+    const path = new Path2D();
+    /* Code 0 is outside of everything: so is what lies beyond the edges. */
+    for (let row = 0, at = 0; row <= rows; row++) {
+      let left = 0;
       for (let column = 0; column <= columns; column++) {
-        const here = code(row, column), left = code(row, column - 1), above = code(row - 1, column);
+        const inside = row < rows && column < columns;
+        const here = inside ? codes[at] : 0;
+        const above = row > 0 && column < columns ? codes[(row - 1) * columns + column] : 0;
         if (members[here] !== members[left]) {
           const x = column * width + shift(here, left);
-          context.moveTo(x, row * height);
-          context.lineTo(x, (row + 1) * height);
+          path.moveTo(x, row * height);
+          path.lineTo(x, (row + 1) * height);
         }
         if (members[here] !== members[above]) {
           const y = row * height + shift(here, above);
-          context.moveTo(column * width, y);
-          context.lineTo((column + 1) * width, y);
+          path.moveTo(column * width, y);
+          path.lineTo((column + 1) * width, y);
         }
+        left = here;
+        if (inside) at++;
       }
     }
+    return path;
+  }
+
+  /* Dark rims keep light lines visible on bright tissue; they come first, so that none covers a neighbour's line. */
+  stroke(lines, opacity) {
+    const { context } = this, ratio = window.devicePixelRatio || 1;
     context.lineCap = "round";
-    context.globalAlpha = opacity;
-    /* A dark rim keeps a light line visible on bright tissue. */
-    for (const [stroke, thick] of [[RIM_COLOUR, 2.5], [colour, 1.5]]) {
-      context.strokeStyle = stroke;
+    /* Lines need less transparency than areas to be seen. */
+    context.globalAlpha = Math.min(1.6 * opacity, 1);
+    for (const [thick, stroke] of [[RIM_WIDTH, RIM_COLOUR], [LINE_WIDTH, null]]) {
       context.lineWidth = thick * ratio;
-      context.stroke();
+      for (const { colour, path } of lines) {
+        context.strokeStyle = stroke || colour;
+        context.stroke(path);
+      }
     }
     context.globalAlpha = 1;
   }

@@ -61,6 +61,25 @@ def page(payload: Mapping[str, Any]) -> str:
 """
 
 
+def notebook_output(html: str, still: bytes, title: str, height: int) -> str:
+    """A frame with a still picture in its place where a notebook is not trusted.
+
+    JupyterLab prefers HTML to a picture even then, but takes frames and style sheets out of it: what the style sheet
+    here hides is what is left.
+
+    Args:
+        html: the document.
+        still: a PNG.
+        title: of the case.
+        height: of the frame, in pixels.
+    """
+    picture = base64.b64encode(still).decode("ascii")
+    return (
+        f"<div><style>.case-still {{ display: none; }}</style>{frame(html, f'Viewer of {title}', height)}"
+        f'<img class="case-still" src="data:image/png;base64,{picture}" alt="{escape(title)} in three planes"></div>'
+    )
+
+
 def frame(html: str, title: str, height: int) -> str:
     """A document inside another one: a sandboxed ``<iframe>`` that carries it.
 

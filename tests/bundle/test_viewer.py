@@ -265,7 +265,10 @@ def test_a_notebook_gets_page_picture_and_text(files: dict[str, Path]) -> None:
     bundle = show_case(files["image"], height=321)._repr_mimebundle_()
     assert set(bundle) == {"text/html", "image/png", "text/plain"}
     frame = bundle["text/html"]
-    assert frame.startswith("<iframe srcdoc=") and 'sandbox="allow-scripts"' in frame and 'height="321"' in frame
+    assert "<iframe srcdoc=" in frame and 'sandbox="allow-scripts"' in frame and 'height="321"' in frame
+    # An untrusted notebook drops the frame and the style sheet that hides the picture.
+    assert ".case-still { display: none; }" in frame
+    assert base64.b64encode(bundle["image/png"]).decode() in frame.split("</iframe>")[1]
     assert Image.open(io.BytesIO(bundle["image/png"])).size[0] > 600
 
 
