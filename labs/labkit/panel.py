@@ -7,7 +7,8 @@ widgets would vanish, so the panel carries its picture as PNG.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,39 +23,13 @@ from scripts.slices import EDGES, PLANES, plane_slice, tumour_slices
 
 from . import paint
 from .effects import Effects, change_intensity, move
+from .panel_controls import effect_controls, view_controls
 
 # From the outermost in, as they are painted.
 REGION_COLOURS = {"WT": SKY_BLUE, "TC": ORANGE, "ET": PURPLE}
 BRAIN = np.uint8(128)
 PICTURE_HEIGHT = 380
 ALT = "One slice before and after the transforms that the panel's sliders set, with the tumour's regions"
-
-
-def _slider(kind: type[widgets.Widget], name: str, low: float, high: float, step: float, tip: str) -> widgets.Widget:
-    return kind(
-        value=getattr(Effects(), name),
-        min=low,
-        max=high,
-        step=step,
-        description=name,
-        tooltip=tip,
-        layout=widgets.Layout(width="340px"),
-    )
-
-
-def effect_controls() -> dict[str, widgets.Widget]:
-    """A control for every field of :class:`Effects`, by its name, at the setting that changes nothing."""
-    slider, whole = widgets.FloatSlider, widgets.IntSlider
-    return {
-        "degrees": _slider(slider, "degrees", -45, 45, 1, "Rotate in the plane of the slice"),
-        "magnification": _slider(slider, "magnification", 0.7, 1.4, 0.05, "Above 1 the brain gets larger"),
-        "flip": widgets.Checkbox(value=False, description="flip", tooltip="Mirror the columns"),
-        "gain": _slider(slider, "gain", -0.5, 0.5, 0.05, "RandScaleIntensity: times 1 + gain"),
-        "shift": _slider(slider, "shift", -1, 1, 0.05, "RandShiftIntensity: in standard deviations of the brain"),
-        "gamma": _slider(slider, "gamma", 0.4, 2.5, 0.05, "AdjustContrast: below 1 brightens, above 1 darkens"),
-        "noise": _slider(slider, "noise", 0, 1, 0.05, "RandGaussianNoise: its standard deviation"),
-        "seed": _slider(whole, "seed", 0, 20, 1, "Of the noise: the same seed draws the same"),
-    }
 
 
 @dataclass(frozen=True)
@@ -111,20 +86,25 @@ class TransformPanel(widgets.VBox):
         self._spacing_mm = tuple(float(step) for step in spacing)
         self._regions = {name: scheme.regions[name] for name in REGION_COLOURS if name in scheme.regions}
         self._best_slices = tumour_slices(self._label, scheme)
-        self._image = widgets.Image(format="jpeg", layout=widgets.Layout(max_width="100%"))
+        # Left alone, the image would be stretched to the width of the page.
+        self._image = widgets.Image(format="jpeg", layout=widgets.Layout(align_self="flex-start", max_width="100%"))
         self._readout = widgets.HTML()
-        self.controls = self._view_controls() | effect_controls()
-        for name, value in vars(effects or Effects()).items():
-            self.controls[name].value = value
+        self._kept: tuple[Any, _Slice, NDArray[np.uint8]] | None = None
+        self._paused = False
+        slices = {plane: self._label.shape[axis] for plane, axis in PLANES.items()}
+        # T1gd first: there the ring lights up.
+        first = "T1gd" if "T1gd" in self._volumes else modalities[0]
+        self.controls = view_controls(modalities, first, list(self._regions), slices, self._best_slices)
+        self.controls |= effect_controls(effects or Effects())
         for name, control in self.controls.items():
             control.observe(self._set_plane if name == "plane" else self._redraw, names="value")
-        super().__init__([widgets.HBox(self._columns()), self._readout, self._image])
+        columns = widgets.HBox(self._columns(), layout=widgets.Layout(flex_flow="row wrap"))
+        super().__init__([columns, self._readout, self._image])
         self._redraw()
 
     def picture(self) -> NDArray[np.uint8]:
         """Before and after as the controls stand, (height, width, 3)."""
-        before = self._before()
-        return self._compose(before, self._after(before))
+        return self._pictured()[2]
 
     def effects(self) -> Effects:
         """The setting of the transforms."""
@@ -132,30 +112,9 @@ class TransformPanel(widgets.VBox):
 
     def reset(self) -> None:
         """Put all transforms back to what changes nothing."""
-        for name, value in vars(Effects()).items():
-            self.controls[name].value = value
-
-    def _view_controls(self) -> dict[str, widgets.Widget]:
-        plane = next(iter(PLANES))
-        return {
-            "modality": widgets.Dropdown(
-                options=list(self._volumes), value=self._first_modality(), description="modality"
-            ),
-            "region": widgets.SelectMultiple(
-                options=[(f"{name} {REGION_NAMES[name]}", name) for name in self._regions],
-                value=tuple(self._regions),
-                rows=len(self._regions),
-                description="region",
-            ),
-            "plane": widgets.Dropdown(options=list(PLANES), value=plane, description="plane"),
-            "slice": widgets.IntSlider(
-                value=self._best_slices[plane], min=0, max=self._label.shape[PLANES[plane]] - 1, description="slice"
-            ),
-        }
-
-    def _first_modality(self) -> str:
-        # Where the ring lights up.
-        return "T1gd" if "T1gd" in self._volumes else next(iter(self._volumes))
+        with self._one_redraw():
+            for name, value in vars(Effects()).items():
+                self.controls[name].value = value
 
     def _columns(self) -> list[widgets.Widget]:
         reset = widgets.Button(description="reset", tooltip="All transforms back to what changes nothing")
@@ -168,10 +127,18 @@ class TransformPanel(widgets.VBox):
     def _set_plane(self, change: Mapping[str, Any]) -> None:
         """Another plane has another number of slices; show the one with the largest tumour."""
         control = self.controls["slice"]
-        control.unobserve(self._redraw, names="value")
-        control.max = self._label.shape[PLANES[change["new"]]] - 1
-        control.value = self._best_slices[change["new"]]
-        control.observe(self._redraw, names="value")
+        with self._one_redraw():
+            control.max = self._label.shape[PLANES[change["new"]]] - 1
+            control.value = self._best_slices[change["new"]]
+
+    @contextmanager
+    def _one_redraw(self) -> Iterator[None]:
+        """Set several controls, and draw once."""
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
         self._redraw()
 
     def _before(self) -> _Slice:
@@ -196,21 +163,34 @@ class TransformPanel(widgets.VBox):
             before, image=change_intensity(moved, effects, self._ranges[self.controls["modality"].value]), bits=bits
         )
 
-    def _compose(self, before: _Slice, after: _Slice) -> NDArray[np.uint8]:
-        modality, regions = self.controls["modality"].value, self.controls["region"].value
-        colours = {name: REGION_COLOURS[name] for name in self._regions if name in regions}
-        painted = {}
-        for title, one in (("before", before), ("after", after)):
-            grey = paint.windowed(one.image, self._windows[modality])
-            grey = paint.enlarged(grey, PICTURE_HEIGHT, one.steps_mm, smooth=True)
-            bits = paint.enlarged(one.bits & ~BRAIN, PICTURE_HEIGHT, one.steps_mm, smooth=False)
-            painted[f"{modality} {title}"] = paint.with_regions(grey, bits, list(colours.values()))
-        legend = {f"{name} {REGION_NAMES[name]}": colour for name, colour in colours.items()}
-        return paint.side_by_side(painted, EDGES[self.controls["plane"].value], legend)
+    def _colours(self) -> dict[str, str]:
+        """Of the regions that are shown, from the outermost in."""
+        return {name: REGION_COLOURS[name] for name in self._regions if name in self.controls["region"].value}
+
+    def _painted(self, one: _Slice) -> NDArray[np.uint8]:
+        """A slice enlarged, with its regions, (height, width, 3)."""
+        grey = paint.windowed(one.image, self._windows[self.controls["modality"].value])
+        grey = paint.enlarged(grey, PICTURE_HEIGHT, one.steps_mm, smooth=True)
+        bits = paint.enlarged(one.bits & ~BRAIN, PICTURE_HEIGHT, one.steps_mm, smooth=False)
+        return paint.with_regions(grey, bits, list(self._colours().values()))
+
+    def _pictured(self) -> tuple[_Slice, _Slice, NDArray[np.uint8]]:
+        """The slice before, the slice after, and both as one picture."""
+        chosen = tuple(self.controls[name].value for name in ("modality", "region", "plane", "slice"))
+        # What lies before the transforms stays while their sliders move.
+        if self._kept is None or self._kept[0] != chosen:
+            before = self._before()
+            self._kept = (chosen, before, self._painted(before))
+        _, before, painted = self._kept
+        after, modality = self._after(before), self.controls["modality"].value
+        legend = {f"{name} {REGION_NAMES[name]}": colour for name, colour in self._colours().items()}
+        pictures = {f"{modality} before": painted, f"{modality} after": self._painted(after)}
+        return before, after, paint.side_by_side(pictures, EDGES[self.controls["plane"].value], legend)
 
     def _redraw(self, _change: Mapping[str, Any] | None = None) -> None:
-        before = self._before()
-        after = self._after(before)
+        if self._paused:
+            return
+        before, after, picture = self._pictured()
         texts = []
         for title, one in (("before", before), ("after", after)):
             brain = one.image[one.bits >= BRAIN]
@@ -219,7 +199,7 @@ class TransformPanel(widgets.VBox):
             )
             texts.append(f"{title}: {figures}")
         self._readout.value = "Brain of this slice, " + "; ".join(texts)
-        self._image.value = paint.encode(self._compose(before, after), "jpeg")
+        self._image.value = paint.encode(picture, "jpeg")
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         bundle = super()._repr_mimebundle_(**kwargs)

@@ -151,6 +151,18 @@ def test_reset_undoes_all_transforms(panel: TransformPanel) -> None:
     assert panel._image.value == shown and panel.effects() == Effects()
 
 
+def test_several_changes_at_once_are_drawn_once(panel: TransformPanel) -> None:
+    sent = []
+    panel._image.observe(lambda change: sent.append(change), names="value")
+    for name in ("gamma", "shift", "degrees"):
+        panel.controls[name].value = CHANGES[name]
+    assert len(sent) == 3
+    panel.reset()
+    assert len(sent) == 4
+    panel.controls["plane"].value = "sagittal"
+    assert len(sent) == 5
+
+
 def test_a_picture_stays_where_no_kernel_is() -> None:
     panel = TransformPanel(prepared(), MODALITIES, MSD, SPACING_MM, effects=Effects(gamma=0.6, degrees=10))
     content, about = panel._repr_mimebundle_()
