@@ -1,4 +1,4 @@
-"""The report of a run: curves.png, pictures of the best and the worst test case, and report.html that tells it all.
+"""The report of a run: curves.png, pictures of the best, median and worst test case, and report.html that tells it all.
 
     python -m scripts.report --run_dir runs/my_run
 
@@ -19,8 +19,12 @@ from scripts.figures import plot_case, plot_curves
 from scripts.files import read_json, write_aside
 from scripts.layouts import MODALITIES
 from scripts.records import Stage, optional_json, read_metrics
-from scripts.report_html import number, page, paragraph, picture, preformatted, section
+from scripts.report_html import folded, number, page, paragraph, picture, preformatted, section
 from scripts.report_tables import case_table, knob_table, mean_dice, test_table, validation_table, version_table
+from scripts.viewer import CaseView
+from scripts.viewer_case import load_viewed_case
+from scripts.viewer_page import frame, script, source_hash
+from scripts.viewer_source import Source
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +35,10 @@ HOW_TO_READ = (
     "Lines are the truth, tints the prediction; each plane is cut where the true tumour is largest. "
     "Letters are the patient's right, left, front (A), back (P), head (S) and feet (I)."
 )
+# Three viewers and three pictures stay below 5 MB; a case of BraTS's size is shown at every second voxel.
+VIEWER_BYTES = 800_000
+STEPS = (1, 2, 3, 4)
+VIEWER_HEIGHT = 680
 PHANTOM = "Synthetic phantom data: the figures mean nothing clinically."
 
 
@@ -62,7 +70,7 @@ def write_report(run_dir: str | Path) -> Path:
         notices=notices(training, evaluation),
         sections=[
             section("Test results", test_table(rows)) if rows else "",
-            section("Best and worst test case", *case_parts(training, evaluation, rows)) if rows else "",
+            section("Best, median and worst test case", *case_parts(training, evaluation, rows)) if rows else "",
             section("Training", *training_parts(folder, metrics)) if metrics else "",
             section("Every test case", case_table(rows)) if rows else "",
             section("Data", *data_parts(training, evaluation)),
@@ -70,6 +78,7 @@ def write_report(run_dir: str | Path) -> Path:
             section("Knobs", knob_table(training.config or evaluation.config)),
             section("Versions", version_table({"training": training.versions, "evaluation": evaluation.versions})),
         ],
+        script_hashes=[source_hash(script())] if rows else [],
     )
     target = folder / "report.html"
     with write_aside(target) as aside:
@@ -113,7 +122,7 @@ def training_parts(folder: Path, metrics: Sequence[Mapping[str, Any]]) -> list[s
 
 
 def case_parts(training: Stage, evaluation: Stage, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The best and the worst test case as slices; writes ``best_case.png`` and ``worst_case.png``.
+    """The best, the median and the worst test case, as slices and in the viewer; writes ``best_case.png`` and so on.
 
     Args:
         training: its datalist names channels and scheme where the evaluation's does not.
@@ -121,13 +130,15 @@ def case_parts(training: Stage, evaluation: Stage, rows: Sequence[Mapping[str, A
         rows: test/cases.json, lowest mean Dice first.
 
     Returns:
-        A picture each, or a sentence that tells why there is none.
+        A picture and a viewer each, or a sentence that tells why there is none.
     """
     datalist = training.datalist | evaluation.datalist
     summary = optional_json(evaluation.folder / "summary.json", "summary of the test")
     scheme = str(summary.get("label_scheme") or datalist.get("label_scheme"))
     modalities = datalist.get("modalities") or MODALITIES
     chosen = {"best": rows[-1], "worst": rows[0]} if len(rows) > 1 else {"only": rows[0]}
+    if len(rows) > 2:
+        chosen = {"best": rows[-1], "median": rows[len(rows) // 2], "worst": rows[0]}
     parts = []
     for which, row in chosen.items():
         regions = ", ".join(f"{region} {number(value, 3)}" for region, value in row["dice"].items())
@@ -144,12 +155,30 @@ def case_parts(training: Stage, evaluation: Stage, rows: Sequence[Mapping[str, A
                 target,
                 modalities,
             )
+            viewer = case_viewer(row, scheme, modalities)
         except InputError as error:
             parts.append(paragraph(f"{caption} It cannot be shown: {error}"))
             continue
         alternative = f"Axial, coronal and sagittal slices of case {row['case']} with truth and prediction"
         parts.append(picture(target, alternative, f"{caption} {HOW_TO_READ}{_only_whole_tumour(row)}"))
+        parts.append(folded("Look through all slices of this case", viewer))
     return parts
+
+
+def case_viewer(row: Mapping[str, Any], scheme: str, modalities: Sequence[str]) -> str:
+    """The viewer of a test case as a frame, with as many voxels as fit into ``VIEWER_BYTES``.
+
+    Raises:
+        InputError: a file is absent, unreadable or on another grid.
+    """
+    images = tuple(Path(file) for file in row["image"])
+    source = Source(row["case"], images, None, tuple(modalities), named=True)
+    case = load_viewed_case(source, row.get("truth") or None, row["prediction"], scheme)
+    for step in STEPS:
+        html = CaseView(case, step=step).to_html()
+        if len(html) <= VIEWER_BYTES:
+            break
+    return frame(html, f"Viewer of {row['case']}", VIEWER_HEIGHT)
 
 
 def _only_whole_tumour(row: Mapping[str, Any]) -> str:

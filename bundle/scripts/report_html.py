@@ -1,7 +1,7 @@
-"""The report's page: plain HTML in one file, without scripts and without anything to fetch.
+"""The report's page: plain HTML in one file, without anything to fetch and without scripts but those of its frames.
 
 Every text that comes from data goes through ``html.escape``; the page's own policy keeps the browser from loading
-anything.
+anything and from running any script whose hash it does not name.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ pre { background: var(--tint); padding: .7rem .9rem; white-space: pre-wrap; over
   margin: .5rem 0; }
 figure { margin: 1rem 0; }
 img { display: block; max-width: 100%; height: auto; background: #fff; }
+summary { cursor: pointer; }
+iframe { display: block; margin-top: .5rem; }
 figcaption { color: var(--soft); font-size: .88rem; margin-top: .4rem; max-width: 46rem; }
 @media print {
   :root { color-scheme: light; --ink: #000; --soft: #444; --line: #bbb; --paper: #fff; --tint: #f4f4f4; }
@@ -47,13 +49,16 @@ figcaption { color: var(--soft); font-size: .88rem; margin-top: .4rem; max-width
   h2 { break-after: avoid; }
   img { max-height: 15cm; width: auto; }
   .wide { overflow: visible; }
+  details { display: none; }
   th, td { padding: .12rem .4rem; }
   table { font-size: 8.5pt; }
 }
 """
 
 
-def page(title: str, state: str, notices: Iterable[str], sections: Iterable[str]) -> str:
+def page(
+    title: str, state: str, notices: Iterable[str], sections: Iterable[str], script_hashes: Iterable[str] = ()
+) -> str:
     """The whole document.
 
     Args:
@@ -61,14 +66,18 @@ def page(title: str, state: str, notices: Iterable[str], sections: Iterable[str]
         state: the line below it.
         notices: warnings that stand first.
         sections: HTML as :func:`section` makes it; empty ones are left out.
+        script_hashes: ``'sha256-...'`` of the scripts that frames in it may run: they inherit the page's policy.
     """
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    if hashes := " ".join(script_hashes):
+        policy += f"; script-src {hashes}"
     banners = "\n".join(f'<p class="notice">{escape(notice)}</p>' for notice in notices)
     body = "\n".join(part for part in sections if part)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title>
 <style>{STYLE}</style>
@@ -136,6 +145,11 @@ def picture(file: Path, alternative: str, caption: str) -> str:
         f'<figure><img src="data:image/png;base64,{data}" alt="{escape(alternative)}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
+
+
+def folded(summary: str, content: str) -> str:
+    """HTML that is opened by a click."""
+    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
 
 
 def number(value: float | None, digits: int) -> str:

@@ -199,12 +199,13 @@ class Viewer {
   }
 
   asCode() {
-    const { voxel, plane, modality, layout, show, style, opacity, regions, windows } = this.values;
+    const { voxel, plane, modality, layout, show, style, opacity, crosshair, regions, windows } = this.values;
     const round = (value) => Number(value.toFixed(2));
     const changed = Object.entries(windows).filter(([name, { window, level }]) =>
       window !== this.initialWindows[name].window || level !== this.initialWindows[name].level);
     const view = {
-      mm: this.shown.toMm(voxel).map(round), plane, modality, layout, show, style, opacity: round(opacity), regions,
+      mm: this.shown.toMm(voxel).map(round), plane, modality, layout, show, style, opacity: round(opacity), crosshair,
+      regions,
       windows: Object.fromEntries(changed.map(([name, { window, level }]) =>
         [name, { window: round(window), level: round(level) }])),
     };

@@ -33,7 +33,7 @@ STEPS = 254
 PREDICTION_SHIFT, INSIDE_BIT, LARGEST_ID = 3, 64, 7
 # A JPEG block is 8 x 8 pixels: tiles in multiples of it do not bleed into each other.
 JPEG_BLOCK = 8
-JPEG_QUALITIES = (80, 70, 60, 45)
+JPEG_QUALITIES = (80, 65, 50, 35)
 # Of all mosaics as base64; with script, style and labels the page stays below 4 MB.
 IMAGE_BYTES = 3_600_000
 REGION_COLOURS = {"WT": SKY_BLUE, "TC": ORANGE, "ET": PURPLE}

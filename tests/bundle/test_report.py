@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from scripts.figures import plot_case, tissue_colours
 from scripts.labels import SCHEMES, get_scheme
 from scripts.report import read_metrics, write_report
 from scripts.slices import EDGES, load_case, plane_slice, read_ras, tumour_slices
+from scripts.viewer_page import script, source_hash
 from tiny import make_case, save
 
 # Left-posterior-superior, 1 x 1.5 x 2 mm.
@@ -139,19 +141,34 @@ def full_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_opens_offline_as_one_file(full_run: Path) -> None:
     html = (full_run / "report.html").read_text(encoding="utf-8")
     page = Page(html)
-    assert len(page.images) == 3
+    assert len(page.images) == 4
     for image in page.images:
         head, data = str(image["src"]).split(",", 1)
         assert head == "data:image/png;base64"
         assert base64.b64decode(data).startswith(b"\x89PNG")
         assert image["alt"]
     assert all(address.startswith("data:") for address in page.addresses)
-    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert not {"script", "link", "object"} & set(page.tags)
     assert "url(" not in html and "@import" not in html
+    assert len(html) < 5_000_000
+
+
+def test_the_only_script_is_the_viewers(full_run: Path) -> None:
+    """Named by its hash in the page's policy, which the frames inherit; a report without cases allows none."""
+    html = (full_run / "report.html").read_text(encoding="utf-8")
+    assert Page(html).tags.count("iframe") == 3
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', html)[1]
+    assert f"; script-src {source_hash(script())}" in policy and policy.count("script-src") == 1
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'")
+
+
+def test_a_report_without_cases_allows_no_script(tmp_path: Path) -> None:
+    write_metrics(tmp_path)
+    assert "script-src" not in write_report(tmp_path).read_text(encoding="utf-8")
 
 
 def test_pictures_are_saved_beside(full_run: Path) -> None:
-    for name in ("curves.png", "test/best_case.png", "test/worst_case.png"):
+    for name in ("curves.png", "test/best_case.png", "test/median_case.png", "test/worst_case.png"):
         assert (full_run / name).read_bytes().startswith(b"\x89PNG"), name
     leftovers = [file.name for file in full_run.rglob(".part-*")]
     assert leftovers == []
@@ -174,6 +191,7 @@ def test_case_table_lists_every_case_worst_first(full_run: Path) -> None:
     ]  # fmt: skip
     assert [name for name in page.rows if name in ("good", "middling", "bad")] == ["bad", "middling", "good"]
     assert "Best case: good, mean Dice 0.912" in page.text
+    assert "Median case: middling, mean Dice 0.712" in page.text
     assert "Worst case: bad, mean Dice 0.512" in page.text
 
 
