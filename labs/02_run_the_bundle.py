@@ -318,13 +318,13 @@ table(spoilt, ["prediction", "Dice WT", "HD95 in mm"], row["case"])
 #
 # ## 7 · Spot the bug, twice
 #
-# Two lines of a published workshop on this very data. Nothing fails, no warning is shown.
+# Two places in a published workshop on the Decathlon data. Nothing fails, no warning is shown.
 #
 # ```python
-# post_trans = Compose([Activations(sigmoid=True), AsDiscrete(threshold=True)])   # in validation
+# post_trans = Compose([Activations(sigmoid=True), AsDiscrete(threshold=True)])  # in validation
 # ...
-# if metric > best_metric:                                                        # on every process, then saved
-#     torch.save(model.state_dict(), ...)                                         # by rank 0
+# if metric > best_metric:                         # on every process
+#     torch.save(model.state_dict(), ...)          # by rank 0
 # ```
 #
 # **Exercise.** What is wrong with the first line? Write the transform that was meant.
@@ -365,7 +365,8 @@ reveal(
 )
 
 # %% [markdown]
-# How much does one case tell? In your evaluation the mean Dice of a case went from the first number to the second:
+# How much does one case tell? Here is the Dice of your worst and of your best test case, each a mean over regions,
+# beside what the last two validations differ by:
 
 # %%
 by_case = [sum(row["dice"].values()) / len(row["dice"]) for row in rows]

@@ -114,7 +114,7 @@ def prepare(
     """
     used = min(cases, len(listed(dataset_dir)))
     held_out = max(1, min(MOST_HELD_OUT, int(HELD_OUT_SHARE * used)))
-    training = min(MOST_TRAINING, used - 2 * held_out)
+    training = max(1, min(MOST_TRAINING, used - 2 * held_out))
     datalist(dataset_dir, folder, training=training, validation=held_out, test=held_out)
     epochs = math.ceil(steps / training)
     prepared = Training(dataset_dir, folder, steps)

@@ -86,4 +86,4 @@ def check_gathered_mean(gathered_mean: Any, dice: Sequence[float]) -> None:
             "that is the mean over pairs; a case that two processes scored counts twice in it.",
         )
         require(bool(np.isclose(found, np.mean(scores))), "each case counts once, however often it was scored.")
-    right("each case counts once, on whatever number of processes. The bundle gathers so, and pads nothing.")
+    right("Each case counts once, on whatever number of processes. The bundle gathers so, and pads nothing.")
