@@ -163,11 +163,10 @@ reveal(
 )
 
 # %% [markdown]
-# **What you saw.** The published workshop expects CacheDataset to be quickest and PersistentDataset next, from the
-# first second on. Two things are missing there. The first epoch fills the cache, so a cache pays from the second on.
-# And on one machine PersistentDataset's files lie in the system's page cache, so the two are close: MONAI copies a
-# cached *case* before it cuts the crop, which takes about as long as reading its file again. The store reads the crop
-# alone.
+# **What you saw.** The published workshop expects CacheDataset to be quickest and PersistentDataset next. Two things
+# are missing there. The first epoch fills the cache, so a cache pays from the second on. And on one machine
+# PersistentDataset's files lie in the system's page cache, so the two are close: MONAI copies a cached *case* before
+# it cuts the crop, which takes about as long as reading its file again. The store reads the crop alone.
 #
 # SmartCacheDataset sees half of the cases in an epoch, so compare it by the sample.
 #

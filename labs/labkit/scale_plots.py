@@ -74,7 +74,7 @@ def crops(frozen: Sequence[torch.Tensor], fresh: Sequence[torch.Tensor]) -> Figu
         frozen: (C, H, W, D) an epoch.
         fresh: as many.
     """
-    figure, panels = plt.subplots(2, len(frozen), figsize=(2 * len(frozen), 4.4))
+    figure, panels = plt.subplots(2, len(frozen), figsize=(2 * len(frozen), 5.2))
     for row, (name, images) in zip(panels, (("saved once", frozen), ("drawn anew", fresh)), strict=True):
         for epoch, (axes, image) in enumerate(zip(row, images, strict=True), start=1):
             axes.imshow(image[T1GD, :, :, image.shape[3] // 2].T.numpy(), cmap="gray", origin="lower", vmin=-1, vmax=3)
