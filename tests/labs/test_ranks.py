@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from ignite.engine import Engine, Events
+from labkit import batches, shards
+from labkit.ranks import NoteCases
 from scripts.files import read_json
-
-from labs.labkit import batches, shards
-from labs.labkit.ranks import NoteCases
 
 
 def masks(*filled: int) -> torch.Tensor:
