@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from labkit import batches
+from labkit.checks import NotYet
 from monai.data import DistributedSampler
 from scripts.files import write_json
 from scripts.learning_rate import RULES, scaled
 from torch.utils.data import DataLoader
-
-from labs.labkit import batches
-from labs.labkit.checks import NotYet
 
 
 def steps(cases: int, batch_size: int, processes: int) -> int:

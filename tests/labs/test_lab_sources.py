@@ -18,7 +18,7 @@ LABS = sources()
 LINES = 15
 PROMISE = "**After this lab you can**"
 ANSWER = "## What to take away"
-TYPES = {"str": str, "int": int, "float": (int, float), "bool": bool}
+TYPES = {"str": str, "int": int, "float": (int, float), "bool": bool, "list": list}
 every_lab = pytest.mark.parametrize("file", LABS, ids=lambda file: file.stem)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from labs.labkit import launch_plans
+from labkit import launch_plans
 
 
 def test_trainings_differ_in_machines_launcher_and_backend() -> None:

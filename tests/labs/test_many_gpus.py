@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import pytest
+from labkit import many_gpus
+from labkit.checks import NotYet
 from scripts.scaling_published import predict
-
-from labs.labkit import many_gpus
-from labs.labkit.checks import NotYet
 
 
 def test_state_is_what_the_bundles_documents_say() -> None:

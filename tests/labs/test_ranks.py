@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from ignite.engine import Engine, Events
+from labkit import batches, rank_memory
+from labkit.ranks import NoteCases
 from scripts.files import read_json
-
-from labs.labkit import batches, rank_memory
-from labs.labkit.ranks import NoteCases
 
 
 def masks(*filled: int) -> torch.Tensor:

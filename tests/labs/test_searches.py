@@ -10,13 +10,12 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from labkit import search_figures, searches
+from labkit.checks import NotYet
+from labkit.project import BUNDLE
 from monai.bundle import ConfigParser
 from scripts.scaling_published import FACTS
 from torch.utils.flop_counter import FlopCounterMode
-
-from labs.labkit import search_figures, searches
-from labs.labkit.checks import NotYet
-from labs.labkit.project import BUNDLE
 
 
 def test_epochs_of_strict_halving() -> None:
