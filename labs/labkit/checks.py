@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from html import escape
+from html import escape, unescape
 from typing import Any, NoReturn
 
 from IPython.display import HTML, display
@@ -146,5 +146,5 @@ class _Box(HTML):
 def _box(rows: list[str], colour: str) -> None:
     style = f"border-left:4px solid {colour};padding:.3em .8em;margin:.3em 0"
     html = f'<div style="{style}">' + "<br>".join(rows) + "</div>"
-    text = "\n".join(rows).replace("<b>", "").replace("</b>", "")
+    text = unescape("\n".join(rows).replace("<b>", "").replace("</b>", ""))
     display(_Box(html, text))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from scripts.errors import InputError
 
 from sm_launch.prices import TablePrices
+from sm_launch.table import table
 from sm_launch.views import TRAINING
 
 from .tables import Table
@@ -44,4 +45,5 @@ def bill(lines: Sequence[tuple[str, int, float]], region: str = REGION) -> Table
         for (name, count, hours), amount in zip(lines, amounts, strict=True)
     ]
     rows.append(["sum", "", f"${sum(amounts):,.2f}"])
-    return Table(["machines", "arithmetic", "USD"], rows, f"{region}, {TablePrices(region).source}")
+    caption = f"{region}, prices of {table('prices')['as_of']} (sm_launch/tables/prices.json), not read from AWS"
+    return Table(["machines", "arithmetic", "USD"], rows, caption)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from labkit import checks
 from labkit.checks import NotYet, Prediction, answered, predict, require, reveal, right
 
 
@@ -48,9 +49,11 @@ def test_words_are_right_or_not(capsys: pytest.CaptureFixture[str]) -> None:
     assert "it is FLAIR, as you expected." in capsys.readouterr().out
 
 
-def test_text_of_data_is_not_markup(capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_of_data_is_not_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = []
+    monkeypatch.setattr(checks, "display", shown.append)
     right("a < b")
-    assert "a &lt; b" in capsys.readouterr().out
+    assert "a &lt; b" in shown[0]._repr_html_() and "a < b" in repr(shown[0])
 
 
 def test_hints() -> None:
