@@ -31,8 +31,6 @@ from scripts.viewer import CaseView
 from scripts.viewer_case import load_viewed_case
 from scripts.viewer_source import case_of_dataset, find_source
 
-# As many as data_strategies takes, whose phantom is then there already.
-PHANTOMS = 4
 LARGEST_PAGE, SLOWEST_REDRAW_MS = 4_000_000, 20.0
 STYLES = ("contour", "fill")
 REDRAW = """(style) => {
@@ -86,7 +84,7 @@ def main() -> None:
         "--case", type=Path, help="an image or a folder of one case (default: the phantom at full size)"
     )
     options = parser.parse_args()
-    source = find_source(options.case) if options.case else case_of_dataset(full_size.dataset_dir(PHANTOMS))
+    source = find_source(options.case) if options.case else case_of_dataset(full_size.dataset_dir())
     case = load_viewed_case(source)
     if case.truth is None:
         raise SystemExit(f"{case.title}: has no label map, which is shown here; give a labelled case")
