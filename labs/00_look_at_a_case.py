@@ -43,15 +43,7 @@ import numpy as np
 from labkit.checks import predict, reveal
 from labkit.data import dataset, label_scheme, listed, modality_images
 from labkit.figures import show
-from labkit.first_look import (
-    check_error_factor,
-    check_regions,
-    check_volume,
-    modalities_figure,
-    takes_up_contrast,
-    tissue_intensities,
-    voxel_ml,
-)
+from labkit.first_look import modalities_figure, takes_up_contrast, tissue_intensities, voxel_ml
 from labkit.tables import table
 from scripts.viewer import show_case
 
@@ -172,6 +164,8 @@ reveal(
 # **Exercise.** Write the label ids of each region of *this* data set.
 
 # %%
+from labkit.first_look import check_regions
+
 wt_ids = set(scheme.regions["WT"])  # solution
 tc_ids = set(scheme.regions["TC"])  # solution
 et_ids = set(scheme.regions["ET"])  # solution
@@ -181,6 +175,8 @@ check_regions(wt_ids, tc_ids, et_ids, scheme)
 # **Exercise.** How large is the tumour core, in millilitres? `voxel_ml(label)` is the volume of one voxel.
 
 # %%
+from labkit.first_look import check_volume
+
 labels = np.asarray(label.dataobj)
 core_ml = np.isin(labels, list(tc_ids)).sum() * voxel_ml(label)  # solution
 check_volume(core_ml, label, tc_ids)
@@ -197,6 +193,8 @@ check_volume(core_ml, label, tc_ids)
 # **Exercise.** By what factor is the true volume of *this* case larger than what it reports?
 
 # %%
+from labkit.first_look import check_error_factor
+
 factor = float(np.prod(label.header.get_zooms()))  # solution
 check_error_factor(factor, label)
 

@@ -202,7 +202,7 @@ def test_readme_names_the_commands() -> None:
     chosen = {
         project_run.parser().parse_args(shlex.split(line.split(" -- ")[0], comments=True)).command for line in commands
     }
-    assert chosen == {"demo", "test", "bench"}
+    assert chosen == {"demo", "labs", "test", "bench"}
 
 
 def test_ci_runs_the_second_command() -> None:

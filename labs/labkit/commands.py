@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shlex
@@ -24,7 +25,7 @@ from .project import BUNDLE
 LAST_LINES = 12
 SAMPLE_S = 0.2
 _MEGABYTE = 1e6
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,17 @@ def run(
     began, line = time.monotonic(), Line()
     process = subprocess.Popen(
         _arguments(command), cwd=cwd, env={**os.environ, **(env or {})}, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace",
+        stderr=subprocess.STDOUT,
     )  # fmt: skip
     output: deque[str] = deque()
     with _Watch(process.pid, timeout_s) as watch:
-        for text in process.stdout:
-            # A progress bar rewrites its line by carriage returns: what it wrote last is what stands there.
-            output.append(_CONTROL.sub("", text).rstrip("\n").split("\r")[-1])
-            line.show(f"{time.monotonic() - began:5.0f} s  {output[-1][:150]}")
+        for text in io.TextIOWrapper(process.stdout, encoding="utf-8", errors="replace", newline=""):
+            said = CONTROL.sub("", text).rstrip("\r\n")
+            # A progress bar rewrites its line by carriage returns: what stands there at last is what it wrote.
+            if not text.endswith("\r"):
+                output.append(said)
+            if said:
+                line.show(f"{time.monotonic() - began:5.0f} s  {said[:150]}")
         ended = process.wait()
     done = Done(shown, "\n".join(output), time.monotonic() - began, watch.peak / _MEGABYTE)
     if ended != code:

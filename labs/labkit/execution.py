@@ -18,7 +18,7 @@ import psutil
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
-from .commands import SAMPLE_S, tree_memory
+from .commands import CONTROL, SAMPLE_S, tree_memory
 from .outputs import problems
 from .project import LABS
 
@@ -69,7 +69,7 @@ def execute(number: str, notebook: Path, target: Path, values: Mapping[str, Any]
                 progress_bar=False, execution_timeout=CELL_TIMEOUT_S,
             )  # fmt: skip
         except PapermillExecutionError as error:
-            failure = f"cell {error.exec_count}:\n{error.source}\n\n" + "\n".join(error.traceback)
+            failure = f"cell {error.exec_count}:\n{error.source}\n\n" + CONTROL.sub("", "\n".join(error.traceback))
         except Exception:
             # A dead kernel or a cell that never ends is the lab's failure, not the runner's.
             failure = traceback.format_exc(limit=3)

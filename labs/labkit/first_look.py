@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from nibabel.nifti1 import Nifti1Image
-from nilearn import plotting
+from nilearn import image, plotting
 from scripts.labels import Scheme
 
 from .checks import answered, require, right
@@ -32,6 +32,8 @@ def colour(tissue: str) -> str:
 def modalities_figure(scans: Mapping[str, Nifti1Image], label: Nifti1Image, scheme: Scheme, outlined: bool) -> Figure:
     """The axial slice through the tumour in every modality, drawn by nilearn in the scanner's coordinates.
 
+    Radiological display, as in the viewer: the patient's right is on the left.
+
     Args:
         scans: modality name to image (H, W, D).
         label: label map (H, W, D).
@@ -45,15 +47,15 @@ def modalities_figure(scans: Mapping[str, Nifti1Image], label: Nifti1Image, sche
     for axis, (name, scan) in zip(axes, scans.items(), strict=True):
         top = float(np.percentile(scan.get_fdata(dtype=np.float32), 99.7))
         view = plotting.plot_anat(
-            scan, display_mode="z", cut_coords=[height_mm], axes=axis, title=name, draw_cross=False, vmin=0, vmax=top
-        )
+            image.crop_img(scan), display_mode="z", cut_coords=[height_mm], axes=axis, title=name, draw_cross=False,
+            vmin=0, vmax=top, colorbar=False, radiological=True,
+        )  # fmt: skip
         for value in present if outlined else ():
             tissue = nib.Nifti1Image((ids == value).astype(np.uint8), label.affine)
             view.add_contours(tissue, levels=[0.5], colors=[colour(scheme.labels[value])], linewidths=1.4)
     if outlined:
-        patches = [
-            Patch(color=colour(scheme.labels[value]), label=f"{value} {scheme.labels[value]}") for value in present
-        ]
+        # Numbers only: which is which tissue is what the lab asks.
+        patches = [Patch(color=colour(scheme.labels[value]), label=f"label {value}") for value in present]
         figure.legend(handles=patches, loc="lower center", ncol=len(patches), frameon=False)
     return figure
 

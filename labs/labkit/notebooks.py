@@ -20,7 +20,8 @@ from nbformat import NotebookNode
 from scripts.errors import InputError, one_sentence
 from scripts.files import write_aside
 
-from .header import header
+from .contents import renewed
+from .header import CONTENTS, header
 from .project import LABS
 
 SOLUTION = "solution"
@@ -122,7 +123,7 @@ def text_of(notebook: NotebookNode) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the exercise notebooks of all labs."""
+    """Write the exercise notebooks of all labs, and the table of contents."""
     parser = argparse.ArgumentParser(prog="python -m labs.labkit.notebooks", description=main.__doc__)
     parser.parse_args(argv)
 
@@ -132,6 +133,10 @@ def main(argv: list[str] | None = None) -> int:
             with write_aside(target) as aside:
                 aside.write_text(text_of(exercise(read_lab(file))), encoding="utf-8")
             sys.stdout.write(f"{target.relative_to(LABS.parent)}\n")
+        readme = LABS / CONTENTS
+        text = renewed(readme.read_text(encoding="utf-8"), sources())
+        with write_aside(readme) as aside:
+            aside.write_text(text, encoding="utf-8")
         return 0
 
     return one_sentence(run)

@@ -56,6 +56,4 @@ def _refuse_other_type(entry: Mapping[str, Any], value: Any) -> None:
     wanted = entry["inferred_type_name"]
     fits = {"str": str, "bool": bool, "int": int, "float": int | float}.get(wanted)
     if fits is not None and (not isinstance(value, fits) or isinstance(value, bool) != (wanted == "bool")):
-        raise InputError(
-            f"parameter {entry['name']} is {value!r}, a {wanted} was wanted; write it as {entry['default']}."
-        )
+        raise InputError(f"{entry['name']} is {value!r}, {wanted} was wanted; write it like {entry['default']}.")

@@ -31,7 +31,9 @@ class Table:
         body = "".join(
             "<tr>" + "".join(f'<td style="{cell}">{escape(text)}</td>' for text in row) + "</tr>" for row in self.rows
         )
-        caption = f'<caption style="text-align:left;font-weight:600">{escape(self.caption)}</caption>'
+        caption = (
+            f'<caption style="text-align:left;font-weight:600;white-space:nowrap">{escape(self.caption)}</caption>'
+        )
         return f"<table>{caption if self.caption else ''}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     def __repr__(self) -> str:
