@@ -36,7 +36,7 @@
 # %% tags=["parameters"]
 DATA: str = "embedded"  # embedded (synthetic patients), a folder in a known layout, or s3://bucket/prefix
 CASE: int = 0  # which of the labelled cases to take apart, counted from 0
-SPACING_MM: list = [3.0, 3.0, 3.0]  # voxel size to resample to; the bundle's own is 2 mm
+SPACING_MM: float = 3.0  # edge of a voxel after resampling; the bundle's own is 2 mm
 PATCH: int = 32  # side of the random patches, in voxels of SPACING_MM
 DRAWS: int = 200  # random crops in each measurement
 SEED: int = 0  # of everything random
@@ -60,12 +60,12 @@ from scripts.transforms import NormalizeBraind
 
 # %%
 dataset_dir = dataset(DATA)
-case, scheme = listed(dataset_dir)[CASE], label_scheme(dataset_dir)
+case, scheme, spacing = listed(dataset_dir)[CASE], label_scheme(dataset_dir), [SPACING_MM] * 3
 plan = [
     ["case", case["case"]],
     ["label scheme", scheme.name],
-    ["resample to", " x ".join(f"{size:g}" for size in SPACING_MM) + " mm"],
-    ["patches", f"{PATCH} voxels a side, {PATCH * SPACING_MM[0]:g} mm"],
+    ["resample to", f"{SPACING_MM:g} mm"],
+    ["patches", f"{PATCH} voxels a side, {PATCH * SPACING_MM:g} mm"],
     ["takes", "under a minute; nothing is trained, nothing is written"],
 ]
 table(plan, ["plan", ""])
@@ -85,7 +85,7 @@ table(plan, ["plan", ""])
 kept = predict("What percentage of the voxels lies in the brain box?", 60, unit="%")  # solution
 
 # %%
-deterministic = preparation.bundle_transforms("deterministic_transforms", spacing=SPACING_MM)
+deterministic = preparation.bundle_transforms("deterministic_transforms", spacing=spacing)
 steps = preparation.trace(deterministic, case)
 loaded, boxed, oriented, spaced, normalised, final = steps
 columns = ["after", "shape", "mm", "axes", "type", "MB", "values", "ms"]
@@ -107,7 +107,7 @@ show(
 
 # %% [markdown]
 # **What you saw.** `LoadImaged` gives a tensor with the channel first, (C, H, W, D), in the file's own type, with the
-# affine at its side: a `MetaTensor`. `CropToBraind` takes a view, so it costs nearly nothing. `Orientationd` turns the
+# affine at its side: a `MetaTensor`. `CropToBraind` takes a view: it copies nothing. `Orientationd` turns the
 # array to RAS, so that the first axis runs to the patient's Right in every case. `SeparableSpacingd` is the first to
 # make floats. `NormalizeBraind` makes mean 0 and deviation 1; the dark rim in its picture is voxels that interpolation
 # made half of brain, half of air. The label went along, and stayed one map of uint8 ids.
@@ -171,8 +171,8 @@ check_flip(flip)
 values = predict("How many different values?", 30)  # solution
 
 # %%
-linear = mt.Spacing(pixdim=SPACING_MM, mode="bilinear")(oriented.label)
-nearest = mt.Spacing(pixdim=SPACING_MM, mode="nearest")(oriented.label)
+linear = mt.Spacing(pixdim=spacing, mode="bilinear")(oriented.label)
+nearest = mt.Spacing(pixdim=spacing, mode="nearest")(oriented.label)
 found = len(torch.unique(linear))
 reveal(values, found, "A voxel between 1 and 3 gets 2, or 1.5, or 2.4: no tissue has such an id.")
 assert found > len(torch.unique(nearest))
@@ -271,13 +271,13 @@ spread = predict(f"How far does one voxel's value range, in crops of {PATCH} vox
 # %%
 published = [
     mt.LoadImaged(keys="image", ensure_channel_first=True),
-    mt.Spacingd(keys="image", pixdim=SPACING_MM, mode="bilinear"),
+    mt.Spacingd(keys="image", pixdim=spacing, mode="bilinear"),
     mt.Orientationd(keys="image", axcodes="RAS", labels=(("L", "R"), ("P", "A"), ("I", "S"))),
 ]
 flair = mt.Compose(published)({"image": case["image"]})["image"][:1]
 brain = flair[flair != 0]
 median = float(brain.median())
-published_size = [round(mm / size) for mm, size in zip((192, 192, 128), SPACING_MM, strict=True)]
+published_size = [round(mm / SPACING_MM) for mm in (192, 192, 128)]
 sizes = {"published, 192 x 192 x 128 mm": published_size} | {f"{side} voxels": [side] * 3 for side in (48, PATCH, 16)}
 spreads = {name: preparation.values_after_crop(flair, median, size, DRAWS, SEED) for name, size in sizes.items()}
 ranges = {name: float(np.ptp(np.percentile(values, (5, 95)))) for name, values in spreads.items()}
@@ -419,7 +419,7 @@ assert seconds < before
 # %% [markdown]
 # **What you saw.** Nearly all of the time goes into what never changes; lab 03 measures the ways to store it. The
 # opposite mistake was published, too: random crops and flips written to disk once, one frozen draw for all epochs.
-# [Lab 04](04_preprocess_at_scale.ipynb) measures what that costs.
+# Lab 04 measures what that costs.
 #
 # ## 7 · Try it: Python answers
 #

@@ -9,7 +9,7 @@ from scripts.labels import REGION_NAMES
 
 from .effects import Effects
 
-NARROW, WIDE = "290px", "340px"
+NARROW, WIDE = "270px", "320px"
 # The longest name, magnification, needs this much.
 STYLE = {"description_width": "96px"}
 
