@@ -184,8 +184,8 @@ measured = "about the same" if abs(gap) < 0.02 else ("higher" if gap > 0 else "l
 reveal(
     second_is,
     measured,
-    f"{dice['first']:.2f} and {dice['second']:.2f}. It learns as steadily and gets less far. A comparison at equal "
-    "steps is fair only if both had the steps they need.",
+    f"{dice['first']:.2f} and {dice['second']:.2f}. In so few steps the small rate has hardly begun, which says nothing "
+    "about where it would end. A comparison is fair only if each run had the steps that it needs.",
 )
 
 # %% [markdown]
