@@ -184,8 +184,8 @@ measured = "about the same" if abs(gap) < 0.02 else ("higher" if gap > 0 else "l
 reveal(
     second_is,
     measured,
-    f"{dice['first']:.2f} and {dice['second']:.2f}. It learns as steadily and gets less far. A comparison at equal "
-    "steps is fair only if both had the steps they need.",
+    f"{dice['first']:.2f} and {dice['second']:.2f}. In so few steps the small rate has hardly begun, which says "
+    "nothing about where it would end. A comparison is fair only if each run had the steps that it needs.",
 )
 
 # %% [markdown]
@@ -218,14 +218,14 @@ fate = predict(
 )  # solution
 
 # %%
-from textwrap import shorten
+import re
 
 from labkit.tracker_lessons import copied_run, follow
 from scripts.tracker_mlflow import MLflow
 
 lonely = copied_run(first_dir, training.folder / "outage" / "lonely")
 for warning in follow(lonely, MLflow(str(lonely.parent), tracking_uri="http://127.0.0.1:9")):
-    print(shorten(warning, 250))
+    print(re.sub(r"\(.*\)", "(...)", warning))
 reveal(fate, "goes on with a warning", "A day on a GPU costs more than a curve. Calls wait seconds, then are given up.")
 
 # %% [markdown]
@@ -259,11 +259,12 @@ assert not leaks
 # ```python
 # estimator = PyTorch(..., hyperparameters={"lr": 1e-4, "wandb_api_key": WANDB_API_KEY})
 # ...
-# wandb.init(project="monai", config=vars(args))      # in the training script; args come from the hyper-parameters
-# mlflow.log_params(vars(args))
+# wandb.init(project="monai", config=vars(args))  # in the training script
 # ```
 #
-# **Exercise.** Who can read the key afterwards? Put the right ones of the four places into a set:
+# `args` holds the hyper-parameters. A colleague adds `mlflow.log_params(vars(args))`.
+#
+# **Exercise.** Where can the key be read afterwards? Put the right ones of the four places into a set:
 # `"MLflow's database"`, `"W&B's run file"`, `"SageMaker's description of the job"`, `"the environment of the process"`.
 # The next cell does it for real, with the made-up key.
 
