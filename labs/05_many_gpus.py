@@ -213,10 +213,10 @@ dataset_dir, folder = dataset(DATA), work("05", fresh=True)
 listed = datalist(dataset_dir, folder, training=2 * PROCESSES, validation=3)
 crop = {"_target_": "ResizeWithPadOrCropd", "keys": ["image", "label"], "spatial_size": [PATCH] * 3}
 recipe = {
-    "datalist_file": str(listed), "random_transforms": [crop], "crops_per_case": 1, "patch_size": [PATCH] * 3,
+    "dataset_dir": str(dataset_dir), "datalist_file": str(listed), "run_name": "run",
+    "random_transforms": [crop], "crops_per_case": 1, "patch_size": [PATCH] * 3,
     "network_def::channels": [8, 16, 32], "network_def::strides": [2, 2], "network_def::num_res_units": 1,
     "one_pass_ratio": 1000.0, "epochs": EPOCHS, "warmup_epochs": 0, "val_interval": 1, "image_interval": 0,
-    "run_name": "run",
 }  # fmt: skip
 (folder / "plain.json").write_text(json.dumps(recipe, indent=1))
 here = os.path.relpath(folder, BUNDLE)
