@@ -342,8 +342,9 @@ shown
 #
 # ## Left behind
 #
-# On disk: `labs/work/06` with the spec and all that `local` made; lab 11 deletes it. In an account: the run's files
-# in S3, if you ran there and kept the model; `python -m sm_launch ls` names the run, `down RUN --files` removes it.
+# On disk: `labs/work/06` with the spec and all that `local` made; lab 11 deletes it with `EVERYTHING = True`. In an
+# account: the run's files in S3, if you ran there and kept the model; `python -m sm_launch ls` names the run, `down
+# RUN --files` removes it.
 #
 # ## Go further
 #

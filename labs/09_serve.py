@@ -236,9 +236,9 @@ print(done.tail(len(cases)))
 import nibabel as nib
 import numpy as np
 
-served, local = (nib.load(place / paths[0].name) for place in (folder / "async", folder / "local"))
-voxels = int((np.asanyarray(served.dataobj) != np.asanyarray(local.dataobj)).sum())
-assert np.array_equal(served.affine, local.affine) and voxels == 0
+answered, local = (nib.load(place / paths[0].name) for place in (folder / "async", folder / "local"))
+voxels = int((np.asanyarray(answered.dataobj) != np.asanyarray(local.dataobj)).sum())
+assert np.array_equal(answered.affine, local.affine) and voxels == 0
 reveal(
     differing, voxels, "The container runs the bundle's own inference config: same transforms, windows and label ids."
 )
@@ -294,16 +294,16 @@ check_async_day(async_day, INSTANCE)
 # opens no connection. Needs an AWS account; untested on AWS.
 
 # %%
+from labkit.launching import run_id
+
 spec = ROOT / "sm_launch" / "specs" / "serve.yaml"
+run_name = run_id(spec)
 settings = {
-    "bucket.name": BUCKET,
-    "role": ROLE,
-    "image.role": BUILD_ROLE,
-    "deploy.model": MODEL_URI,
+    "bucket.name": BUCKET, "role": ROLE, "image.role": BUILD_ROLE, "deploy.model": MODEL_URI,
     "deploy.instance_type": INSTANCE,
-}
+}  # fmt: skip
 words = " ".join(f"--set {key}={value}" for key, value in settings.items())
-planned = run(f"python -m sm_launch plan {spec} --run lab09 {words}", cwd=ROOT)
+planned = run(f"python -m sm_launch plan {spec} --run {run_name} {words}", cwd=ROOT)
 steps = planned.find(r"^ +\d+  [A-Z]")
 assert any("RegisterScalableTarget" in step for step in steps)
 print("\n".join([*steps, *planned.find("scales to zero")]))
@@ -315,10 +315,14 @@ print("\n".join([*steps, *planned.find("scales to zero")]))
 # %%
 if COMPUTE == "sagemaker":
     try:
-        run(f"python -m sm_launch apply {spec} --run lab09 --yes {words}", cwd=ROOT, timeout_s=3600)
-        run(f"python -m sm_launch predict lab09 {folder / 'cases'} {folder / 'aws'} --yes", cwd=ROOT, timeout_s=3600)
+        run(f"python -m sm_launch apply {spec} --run {run_name} --yes {words}", cwd=ROOT, timeout_s=3600)
+        run(
+            f"python -m sm_launch predict {run_name} {folder / 'cases'} {folder / 'aws'} --yes",
+            cwd=ROOT,
+            timeout_s=3600,
+        )
     finally:
-        print(run("python -m sm_launch down lab09 --yes --files", cwd=ROOT, timeout_s=3600).output)
+        print(run(f"python -m sm_launch down {run_name} --yes --files", cwd=ROOT, timeout_s=3600).output)
 else:
     print("COMPUTE is local: nothing was deployed.")
 
@@ -338,8 +342,8 @@ else:
 #
 # ## Left behind
 #
-# `labs/work/09` on disk, which lab 11 deletes; the program has ended. In an account nothing, once `down` has said
-# so.
+# `labs/work/09` on disk, which lab 11 deletes with `EVERYTHING = True`; the program has ended. In an account
+# nothing, once `down` has said so.
 #
 # ## Go further
 #
