@@ -152,7 +152,8 @@ validated = [record for record in records if "val_mean_dice" in record]
 reveal(
     wt_dice,
     validated[-1]["val_dice_WT"],
-    f"After {records[-1]['epoch']} epochs. A blob in the right place scores well; fine borders are what takes days.",
+    f"A mean over {cases['validation']} cases after {records[-1]['epoch']} epochs: one that is missed pulls it down. "
+    "A blob in the right place scores well already; fine borders are what takes days.",
 )
 assert validated[-1]["val_dice_WT"] > validated[0]["val_dice_WT"]
 
@@ -226,8 +227,9 @@ means = {name: sum(row["dice"][name] for row in rows) / len(rows) for name in re
 reveal(
     hardest,
     min(means, key=means.get),
-    f"Means: {', '.join(f'{name} {value:.2f}' for name, value in means.items())}. Small regions lose Dice to every "
-    "voxel of border, and a case that has none of a region scores 1 or 0, nothing between.",
+    f"Means: {', '.join(f'{name} {value:.2f}' for name, value in means.items())}. The smallest "
+    "structures are learned last and lose Dice to every voxel of border, and a case that has none of a region "
+    "scores 1 or 0, nothing between.",
 )
 show(scores_figure(rows, regions), alt="A point a test case and a bar a mean, for the regions TC, WT and ET.")
 
