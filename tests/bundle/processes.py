@@ -25,14 +25,19 @@ def launched(rank: int, world_size: int, port: int, launcher: str = "torchrun") 
     return dict(zip(names, values, strict=True)) | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
 
 
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 def start(
     function: Callable[..., None], world_size: int, *arguments: Any, env: dict[str, str] | None = None,
     launcher: str = "torchrun",
 ) -> list[multiprocessing.process.BaseProcess]:  # fmt: skip
     """Start ``function(*arguments)`` in each of ``world_size`` processes, with the launcher's variables and ``env``."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     shared = {"BRATS_CACHE_DIR": os.environ["BRATS_CACHE_DIR"]} | (env or {})
     made = context()
     jobs = [
