@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from forked import run_forked
+from forked import LEAN, run_forked
 from tiny import write_decathlon
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,8 +86,8 @@ def run_in_order(document: str, folder: Path) -> None:
             done = subprocess.run(launched(command, folder), cwd=ROOT, env=variables, capture_output=True, text=True)
         else:
             module, *rest = arguments(command)
-            # torchrun starts interpreters of its own.
-            done = run_forked(module, rest, bundle, {"OMP_NUM_THREADS": "1"})
+            # torchrun and Ray start interpreters of their own.
+            done = run_forked(module, rest, bundle, {"OMP_NUM_THREADS": "1", **LEAN})
         assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
 
 

@@ -25,8 +25,8 @@ PRELOAD = [
     "monai.bundle", "torch._dynamo", "torch.distributed.fsdp", "torch.distributed.launcher.api",
     "matplotlib.backends.backend_agg",
 ]  # fmt: skip
-# For true interpreters: a fifth of that import is MLflow's, which only the tests of tracking need.
-WITHOUT_MLFLOW = {"PYTHONPATH": str(Path(__file__).with_name("without_mlflow"))}
+# Variables for true interpreters, other than those of the tests of tracking: see lean/sitecustomize.py.
+LEAN = {"PYTHONPATH": str(Path(__file__).with_name("lean"))}
 
 
 def context() -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from forked import WITHOUT_MLFLOW, run_forked, run_together
+from forked import LEAN, run_forked, run_together
 from processes import free_port, launched
 from tiny import make_case, save, write_decathlon
 from workflow import BUNDLE
@@ -47,7 +47,7 @@ def monai_bundle(
 
     Variables that count when Python starts take a true interpreter; a launcher starts such ones itself.
     """
-    variables = {"OMP_NUM_THREADS": "1"} | WITHOUT_MLFLOW | (env or {})
+    variables = {"OMP_NUM_THREADS": "1"} | LEAN | (env or {})
     if env:
         done = subprocess.run(
             [sys.executable, "-m", "monai.bundle", *arguments],
