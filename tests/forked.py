@@ -107,6 +107,8 @@ def _run(module: str, arguments: list[str], cwd: str, variables: dict[str, str],
     os.environ.update(variables)
     sys.dont_write_bytecode |= bool(variables.get("PYTHONDONTWRITEBYTECODE"))
     os.chdir(cwd)
+    # A fresh interpreter has the platform's way to start the loaders' workers, not the one this process came by.
+    multiprocessing.set_start_method(None, force=True)
     sys.argv = [module, *arguments]
     # The tests' own paths would lend the command this project's scripts.
     sys.path[:] = [path for path in sys.path if not _is_project(Path(path))]
