@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from sm_launch.errors import LaunchError
 
@@ -11,6 +12,8 @@ T = TypeVar("T")
 # botocore's "standard" mode retries throttling, 5xx and broken connections with growing pauses.
 RETRIES = {"mode": "standard", "max_attempts": 8}
 ONCE_SECONDS = 5
+# Session to its clients by service and patience: making one reads the service's model and takes a tenth of a second.
+_made: WeakKeyDictionary[Any, dict[tuple[str, bool], Any]] = WeakKeyDictionary()
 _ACCESS = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403", "Forbidden"}
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"}
 _THROTTLED = {"Throttling", "ThrottlingException", "TooManyRequestsException", "SlowDown", "RequestLimitExceeded"}
@@ -38,7 +41,7 @@ def open_session(region: str, profile_name: str | None = None) -> Any:
 
 
 def client(session: Any, service: str, *, patient: bool = True) -> Any:
-    """A client of the session that retries what is worth it.
+    """The session's one client of a service, which retries what is worth it.
 
     Args:
         session: boto3 session.
@@ -52,13 +55,17 @@ def client(session: Any, service: str, *, patient: bool = True) -> Any:
     from botocore.config import Config
     from botocore.exceptions import NoRegionError
 
+    made = _made.setdefault(session, {})
+    if (service, patient) in made:
+        return made[service, patient]
     config = Config(retries=RETRIES)
     if not patient:
         config = Config(retries={"total_max_attempts": 1}, connect_timeout=ONCE_SECONDS, read_timeout=ONCE_SECONDS)
     try:
-        return session.client(service, config=config)
+        made[service, patient] = session.client(service, config=config)
     except NoRegionError as error:
         raise LaunchError("there is no AWS region; set region in the spec or AWS_DEFAULT_REGION.") from error
+    return made[service, patient]
 
 
 def ask(what: str, call: Callable[[], T]) -> T:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from forked import LEAN, run_forked
 from tiny import write_decathlon
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,10 +42,9 @@ def bundle_beside_data(folder: Path) -> Path:
 
 
 def arguments(command: str) -> list[str]:
-    """What to run for a shown command."""
+    """The module to run for a shown command, and its arguments."""
     program, *rest = shlex.split(command)
-    launcher = ["-m", "torch.distributed.run", "--standalone"] if program == "torchrun" else []
-    found = [sys.executable, *launcher, *rest]
+    found = ["torch.distributed.run", "--standalone", *rest] if program == "torchrun" else rest[1:]
     if "scripts.tune" in command:
         knobs = ["patch_size=[32,32,32]", *(f"{k[2:]}={v}" for k, v in zip(*[iter(DEFAULT_NETWORK)] * 2, strict=True))]
         found += ["--num_samples", "1", "--epochs", "1", *(word for knob in knobs for word in ("--override", knob))]
@@ -81,14 +81,13 @@ def run_in_order(document: str, folder: Path) -> None:
             # The demo takes minutes, and this is the test command: their own tests are in test_run.py.
             subprocess.run([sys.executable, ROOT / "run.py", *command.split()[2:], "--help"], check=True)
             continue
-        launcher = "-m sm_launch" in command
-        done = subprocess.run(
-            launched(command, folder) if launcher else arguments(command),
-            cwd=ROOT if launcher else bundle,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-        )
+        if "-m sm_launch" in command:
+            variables = os.environ | {"OMP_NUM_THREADS": "1"}
+            done = subprocess.run(launched(command, folder), cwd=ROOT, env=variables, capture_output=True, text=True)
+        else:
+            module, *rest = arguments(command)
+            # torchrun and Ray start interpreters of their own.
+            done = run_forked(module, rest, bundle, {"OMP_NUM_THREADS": "1", **LEAN})
         assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
 
 

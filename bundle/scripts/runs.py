@@ -109,10 +109,13 @@ def merged_config() -> dict[str, Any]:
     MONAI hands an expression no reference to its parser, and the command line alone does not tell what a Python caller
     overrode; the workflow that is evaluating the expression is on the call stack.
     """
-    for frame in inspect.stack():
-        owner = frame.frame.f_locals.get("self")
+    # inspect.stack() would read the source of every frame besides.
+    frame = inspect.currentframe()
+    while frame is not None:
+        owner = frame.f_locals.get("self")
         if isinstance(owner, ConfigWorkflow):
             return {key: value for key, value in owner.parser.get().items() if key != "_meta_"}
+        frame = frame.f_back
     raise RuntimeError("merged_config() was called outside of a MONAI bundle workflow.")
 
 

@@ -1,4 +1,4 @@
-"""Several real processes that do one job, each started a moment after the other from one that has imported it all."""
+"""Several real processes that do one job, each started a moment after the other from one that has its imports."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from multiprocessing import forkserver
 from typing import Any
 
-# A fresh Python needs ten seconds for these, a forked one none.
-PRELOAD = ["torch.distributed.fsdp", "ignite.engine", "monai.bundle", "monai.data", "monai.transforms", "workflow"]
+from forked import context
+
 SECONDS = 180
 
 
@@ -26,20 +25,23 @@ def launched(rank: int, world_size: int, port: int, launcher: str = "torchrun") 
     return dict(zip(names, values, strict=True)) | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
 
 
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 def start(
     function: Callable[..., None], world_size: int, *arguments: Any, env: dict[str, str] | None = None,
     launcher: str = "torchrun",
 ) -> list[multiprocessing.process.BaseProcess]:  # fmt: skip
     """Start ``function(*arguments)`` in each of ``world_size`` processes, with the launcher's variables and ``env``."""
-    context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
-    if sys.platform != "win32":
-        _prepare(context)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     shared = {"BRATS_CACHE_DIR": os.environ["BRATS_CACHE_DIR"]} | (env or {})
+    made = context()
     jobs = [
-        context.Process(
+        made.Process(
             target=_child, args=(launched(rank, world_size, port, launcher) | shared, function, arguments), daemon=True
         )
         for rank in range(world_size)
@@ -65,20 +67,6 @@ def wait(jobs: list[multiprocessing.process.BaseProcess], seconds: float = SECON
             job.kill()
             job.join()
     return codes
-
-
-def _prepare(context: Any) -> None:
-    """Start the server from which processes are forked, once; it finds modules by the environment alone."""
-    context.set_forkserver_preload(PRELOAD)
-    kept = {name: os.environ.get(name) for name in ("PYTHONPATH", "OMP_NUM_THREADS")}
-    os.environ |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
-    try:
-        forkserver.ensure_running()
-    finally:
-        for name, value in kept.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
 
 
 def _child(env: dict[str, str], function: Callable[..., None], arguments: tuple[Any, ...]) -> None:

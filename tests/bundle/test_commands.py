@@ -12,7 +12,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from forked import run_forked
+from forked import LEAN, run_forked, run_together
+from processes import free_port, launched
 from tiny import make_case, save, write_decathlon
 from workflow import BUNDLE
 
@@ -44,18 +45,27 @@ def monai_bundle(
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python -m monai.bundle`` and hold its exit code against ``code``.
 
-    A launcher, and variables that count when Python starts, take a true interpreter.
+    Variables that count when Python starts take a true interpreter; a launcher starts such ones itself.
     """
-    variables = {"OMP_NUM_THREADS": "1"} | (env or {})
-    if launcher or env:
+    variables = {"OMP_NUM_THREADS": "1"} | LEAN | (env or {})
+    if env:
         done = subprocess.run(
-            [sys.executable, *launcher, "-m", "monai.bundle", *arguments],
+            [sys.executable, "-m", "monai.bundle", *arguments],
             cwd=cwd, capture_output=True, text=True, timeout=300, env=os.environ | variables,
         )  # fmt: skip
     else:
-        done = run_forked("monai.bundle", arguments, cwd, variables)
+        module, *more = [*launcher, "monai.bundle"]
+        done = run_forked(module, [*more, *arguments], cwd, variables)
     assert done.returncode == code, done.stdout[-3000:] + done.stderr[-3000:]
     return done
+
+
+def by_two(*arguments: str, cwd: Path, code: int = 0) -> list[subprocess.CompletedProcess[str]]:
+    """The same command in two processes with torchrun's variables."""
+    port = free_port()
+    both = run_together("monai.bundle", arguments, cwd, [launched(rank, 2, port) for rank in range(2)])
+    assert [done.returncode for done in both] == [code, code], "".join(done.stderr[-3000:] for done in both)
+    return both
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +106,7 @@ def test_train_from_another_folder(bundle: Path, data: Path, tmp_path: Path) -> 
 
 
 def test_two_processes_train_one_model(bundle: Path, data: Path, tmp_path: Path) -> None:
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+    launcher = ("torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m")
     overlay = "['configs/train.json','configs/multi_gpu_train.json']"
     done = monai_bundle(
         "run", "--config_file", overlay, "--dataset_dir", str(data), "--output_dir", str(tmp_path / "runs"),
@@ -112,8 +122,7 @@ def test_two_processes_train_one_model(bundle: Path, data: Path, tmp_path: Path)
     assert command.startswith("torchrun --standalone --nproc_per_node=2 -m monai.bundle run")
     # Two processes score half of the test cases each, into one table.
     overlay = "['configs/train.json','configs/multi_gpu_train.json','configs/evaluate.json']"
-    models = ["--ckpt_dir", str(tmp_path / "models")]
-    monai_bundle("run", "--config_file", overlay, *models, cwd=bundle, launcher=launcher)
+    by_two("run", "--config_file", overlay, "--ckpt_dir", str(tmp_path / "models"), cwd=bundle)
     held_out = json.loads((tmp_path / "models" / "model.json").read_text())["datalist"]["test"]
     cases = json.loads((tmp_path / "runs" / "two" / "test" / "cases.json").read_text())
     assert [case["case"] for case in cases] == sorted(entry["case"] for entry in held_out)
@@ -126,14 +135,13 @@ def test_two_processes_train_one_model(bundle: Path, data: Path, tmp_path: Path)
 
 
 def test_two_processes_train_from_one_store(bundle: Path, data: Path, tmp_path: Path) -> None:
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
     overlay = "['configs/train.json','configs/data/store.json','configs/multi_gpu_train.json']"
-    done = monai_bundle(
+    first, _ = by_two(
         "run", "--config_file", overlay, "--dataset_dir", str(data), "--output_dir", str(tmp_path / "runs"),
         "--ckpt_dir", str(tmp_path / "models"), "--run_name", "two", "--store_dir", str(tmp_path / "store"), *TINY,
-        cwd=bundle, launcher=launcher,
+        cwd=bundle,
     )  # fmt: skip
-    assert "batch 1 x 2 patches a process, global batch 2 cases = 4 patches" in done.stdout
+    assert "batch 1 x 2 patches a process, global batch 2 cases = 4 patches" in first.stdout
     held = json.loads((tmp_path / "runs" / "two" / "datalist.json").read_text())
     stored = sorted(folder.name for folder in (tmp_path / "store").glob("BRATS_*"))
     assert stored == sorted(entry["case"] for part in ("training", "validation") for entry in held[part])
@@ -160,10 +168,9 @@ def test_one_epoch_on_monai_1_5_2(bundle: Path, data: Path, tmp_path: Path) -> N
 
 
 def test_torchrun_without_its_overlay_is_refused(bundle: Path, data: Path, tmp_path: Path) -> None:
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
     paths = ["--dataset_dir", str(data), "--output_dir", str(tmp_path / "runs"), "--ckpt_dir", str(tmp_path / "m")]
-    done = monai_bundle(*TRAIN, *paths, *TINY, cwd=bundle, launcher=launcher, code=1)
-    assert "configs/multi_gpu_train.json to --config_file" in done.stderr
+    for done in by_two(*TRAIN, *paths, *TINY, cwd=bundle, code=1):
+        assert "configs/multi_gpu_train.json to --config_file" in done.stderr
     assert not (tmp_path / "runs").exists()
 
 
@@ -252,18 +259,20 @@ def test_bad_cases_stop_a_training_before_its_first_epoch(bundle: Path, tmp_path
 @pytest.mark.skipif(sys.platform == "win32", reason="the file size limit that stands for a full disk is POSIX")
 def test_full_disk_while_caching_is_one_sentence(bundle: Path, data: Path, tmp_path: Path) -> None:
     """A limit of 64 kB a file makes the operating system refuse the write, as a full disk does."""
-    starter = (
-        "import resource, runpy, signal, sys;"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536));"
-        "sys.argv = sys.argv[1:]; runpy.run_module('monai.bundle', run_name='__main__')"
+    starter = tmp_path / "starter.py"
+    starter.write_text(
+        "import resource, runpy, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n"
+        "sys.path[0], sys.argv = '', sys.argv[1:]\n"
+        "runpy.run_module('monai.bundle', run_name='__main__', alter_sys=True)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", starter, "monai.bundle", "run", "--config_file",
-         "['configs/train.json','configs/data/persistent.json']", "--dataset_dir", str(data), "--cache_dir",
-         str(tmp_path / "cache"), "--output_dir", str(tmp_path / "runs"), "--ckpt_dir", str(tmp_path / "models"),
-         *TINY],
-        cwd=bundle, capture_output=True, text=True,
+    paths = ["--cache_dir", str(tmp_path / "cache"), "--output_dir", str(tmp_path / "runs")]
+    done = run_forked(
+        str(starter),
+        ["monai.bundle", "run", "--config_file", "['configs/train.json','configs/data/persistent.json']",
+         "--dataset_dir", str(data), "--ckpt_dir", str(tmp_path / "models"), *paths, *TINY],
+        bundle, {},
     )  # fmt: skip
     assert done.returncode == 1
     assert "preprocessed cases cannot be written" in only_sentence(done)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from forked import LEAN, run_forked
 from ignite.engine import Events
 from processes import start, together, wait
 from scripts import distributed, fsdp
@@ -309,13 +309,14 @@ def test_an_error_in_one_process_ends_a_torchrun_with_its_traceback(data: Path, 
     write_json(tmp_path / "more.json", {"+train::handlers": [{"_target_": "broken.Handler"}]})
     (tmp_path / "broken.py").write_text(BROKEN)
     configs = [str(BUNDLE / "configs" / name) for name in DDP] + [str(tmp_path / "more.json")]
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "monai.bundle",
-        "run", "--config_file", str(configs), "--bundle_root", str(BUNDLE), "--dataset_dir", str(data), "--output_dir",
-        str(tmp_path / "runs"), "--ckpt_dir", str(tmp_path / "models"), "--patch_size", "[32,32,32]", "--epochs", "3",
+    arguments = [
+        "--standalone", "--nproc_per_node=2", "-m", "monai.bundle", "run", "--config_file", str(configs),
+        "--bundle_root", str(BUNDLE), "--dataset_dir", str(data), "--output_dir", str(tmp_path / "runs"),
+        "--ckpt_dir", str(tmp_path / "models"),
+        *(word for knob, value in (TINY | {"epochs": 3}).items() for word in (f"--{knob}", str(value))),
     ]  # fmt: skip
-    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=120, check=False)
+    path = os.pathsep.join([str(tmp_path), LEAN["PYTHONPATH"]])
+    done = run_forked("torch.distributed.run", arguments, tmp_path, {"OMP_NUM_THREADS": "1", "PYTHONPATH": path})
     assert done.returncode == 1
     assert "ArithmeticError: rank one" in done.stderr and "broken.py" in done.stderr
     assert not (tmp_path / "models" / "model.pt").exists()

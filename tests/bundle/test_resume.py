@@ -21,6 +21,7 @@ from pathlib import Path
 import processes
 import pytest
 import torch
+from forked import LEAN, run_forked
 from ignite.engine import Engine, Events
 from scripts.errors import InputError, find_input_error
 from scripts.restart import best
@@ -205,10 +206,12 @@ def test_sigterm_on_the_command_line_and_the_store(data: Path, tmp_path: Path) -
         | {"output_dir": folder / "runs", "ckpt_dir": folder / "models", "run_name": "run", "resume": "auto"}
     )
     configs = "['configs/train.json','configs/data/store.json']"
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", configs]
-    command += [str(part) for name, value in knobs.items() for part in (f"--{name}", value)]
-    options = {"cwd": BUNDLE, "text": True, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
-    job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
+    arguments = ["run", "--config_file", configs]
+    arguments += [str(part) for name, value in knobs.items() for part in (f"--{name}", value)]
+    job = subprocess.Popen(
+        [sys.executable, "-m", "monai.bundle", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        cwd=BUNDLE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"} | LEAN,
+    )  # fmt: skip
     file = folder / "runs" / "run" / "metrics.jsonl"
     while job.poll() is None and not file.is_file():
         time.sleep(0.005)
@@ -216,7 +219,7 @@ def test_sigterm_on_the_command_line_and_the_store(data: Path, tmp_path: Path) -
     output = job.communicate(timeout=60)[0]
     assert job.returncode == 143, output[-4000:]
     assert "stopped by SIGTERM: saved after" in output and "Traceback" not in output
-    again = subprocess.run(command, capture_output=True, **options)
+    again = run_forked("monai.bundle", arguments, BUNDLE, {})
     assert again.returncode == 0, again.stderr[-4000:]
     assert_same_training(folder, tmp_path / "whole")
 

@@ -11,7 +11,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import processes
 import pytest
+from forked import run_together
 from ignite.engine import Engine, Events
 from scripts.credentials import strike_out
 from scripts.errors import InputError, find_input_error
@@ -349,13 +351,14 @@ def test_packages_that_are_not_installed_are_named(data: Path, tmp_path: Path) -
 def test_two_processes_are_one_run(data: Path, store: Path) -> None:
     overlay = "['configs/train.json','configs/multi_gpu_train.json','configs/track/mlflow.json']"
     tiny = [word for name, value in TINY.items() for word in (f"--{name}", str(value))]
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "monai.bundle",
-         "run", "--config_file", overlay, "--dataset_dir", str(data), "--output_dir", str(store), "--ckpt_dir",
+    port = processes.free_port()
+    both = run_together(
+        "monai.bundle",
+        ["run", "--config_file", overlay, "--dataset_dir", str(data), "--output_dir", str(store), "--ckpt_dir",
          str(store / "models2"), "--run_name", "two", *tiny],
-        cwd=BUNDLE, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        BUNDLE, [processes.launched(rank, 2, port) for rank in range(2)],
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert [done.returncode for done in both] == [0, 0], "".join(done.stderr[-3000:] for done in both)
     assert mlflow_metrics(store, "two") == recorded(store / "two")
     assert len(list((store / "two" / "tensorboard").iterdir())) == 1
     assert [picture.name for picture in (store / "two" / "images").iterdir()] == ["epoch_0001.png"]

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from forked import LEAN, run_forked
 from tiny import write_decathlon
 from workflow import BUNDLE, run
 
@@ -67,12 +68,12 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
          f"--port={port}", "--num-cpus=2", "--num-gpus=0", "--include-dashboard=false",
          "--object-store-memory=80000000", f"--temp-dir={scratch}", "--disable-usage-stats"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        env=os.environ | token | {"BRATS_CACHE_DIR": str(tmp_path_factory.getbasetemp() / "cache")},
+        env=os.environ | token | LEAN | {"BRATS_CACHE_DIR": str(tmp_path_factory.getbasetemp() / "cache")},
     )  # fmt: skip
     try:
         wait_for(lambda: cluster.poll() is not None or answers(port))
         assert cluster.poll() is None
-        yield Head(f"127.0.0.1:{port}", token)
+        yield Head(f"127.0.0.1:{port}", token | LEAN)
     finally:
         cluster.terminate()
         cluster.wait(60)
@@ -105,14 +106,13 @@ def test_search_on_a_cluster_stops_what_is_poor_and_survives_a_failure(tmp_path:
         "scheduler": {"name": "asha", "grace_period": 1, "reduction_factor": 2},
     }  # fmt: skip
     # One trial at a time, so that the second is compared with the first.
-    search = start(arguments(tmp_path, data, content, "--address", head.address, "--max_concurrent", "1"), head)
+    search = searched(arguments(tmp_path, data, content, "--address", head.address, "--max_concurrent", "1"), head)
+    assert search.returncode == 0, search.stdout + search.stderr
     (tmp_path / "wide").mkdir()
     three = ["--address", head.address, "--workers_per_trial", "3"]
-    too_wide = start(arguments(tmp_path / "wide", data, content, *three), head)
-    assert "a trial wants 3 x 1 CPU on one machine, and the largest of this Ray has 2" in too_wide.communicate()[1]
+    too_wide = searched(arguments(tmp_path / "wide", data, content, *three), head)
+    assert "a trial wants 3 x 1 CPU on one machine, and the largest of this Ray has 2" in too_wide.stderr
     assert too_wide.returncode == 1
-    shown, problems = search.communicate(timeout=WAIT_S)
-    assert search.returncode == 0, shown + problems
     found = rows(tmp_path)
     assert [found[f"trial_00{index}"]["status"] for index in range(3)] == ["finished", "stopped", "failed"]
     assert [found[f"trial_00{index}"]["epochs"] for index in range(3)] == ["2", "1", "0"]
@@ -121,7 +121,7 @@ def test_search_on_a_cluster_stops_what_is_poor_and_survives_a_failure(tmp_path:
     losses = [record["train_loss"] for record in read_metrics(trial / "metrics.jsonl")]
     assert float(found["trial_000"]["best_train_loss"]) == min(losses)
     assert (tmp_path / "out" / "results.png").stat().st_size > 10_000
-    assert "3/3 trial_002 failed" in shown and "best: trial_000" in shown and "best.json" in shown
+    assert all(words in search.stdout for words in ("3/3 trial_002 failed", "best: trial_000", "best.json"))
     # Each trial is a run of its own, with its own models, on the one split; Ray's own records are gone.
     assert (trial / "models" / "model.pt").is_file() and (trial / "report.html").is_file()
     assert (trial / "command.txt").read_text().startswith("python -m monai.bundle run --config_file")
@@ -135,12 +135,9 @@ def test_search_on_a_cluster_stops_what_is_poor_and_survives_a_failure(tmp_path:
     assert repeated == pytest.approx(losses, rel=1e-4)
 
 
-def start(options: list[str], head: Head) -> subprocess.Popen[str]:
-    """Start a search on the cluster."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "scripts.tune", *options], cwd=BUNDLE, env=os.environ | head.variables, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+def searched(options: list[str], head: Head) -> subprocess.CompletedProcess[str]:
+    """A search on the cluster, ended."""
+    return run_forked("scripts.tune", options, BUNDLE, head.variables, WAIT_S)
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="what still runs is read from /proc")
@@ -150,7 +147,8 @@ def test_killed_driver_leaves_nothing_running_and_goes_on(tmp_path: Path, data: 
     options = arguments(tmp_path, data, content, "--workers_per_trial", "2", "--num_cpus", "2")
     command = [sys.executable, "-m", "scripts.tune", *options]
     first, second = (tmp_path / "out" / "trials" / f"trial_00{index}" for index in range(2))
-    driver = subprocess.Popen(command, cwd=BUNDLE, start_new_session=True, stdout=subprocess.DEVNULL)
+    env = os.environ | LEAN
+    driver = subprocess.Popen(command, cwd=BUNDLE, start_new_session=True, stdout=subprocess.DEVNULL, env=env)
     wait_for(lambda: (second / "metrics.jsonl").is_file() or driver.poll() is not None)
     assert driver.poll() is None
     os.killpg(driver.pid, signal.SIGKILL)
@@ -158,7 +156,7 @@ def test_killed_driver_leaves_nothing_running_and_goes_on(tmp_path: Path, data: 
     wait_for(lambda: not processes_of(tmp_path))
     kept = {file: file.stat().st_mtime_ns for file in first.rglob("*") if file.name != "overrides.json"}
     assert not (second / "trial.json").exists()
-    done = subprocess.run(command, cwd=BUNDLE, capture_output=True, text=True, timeout=WAIT_S)
+    done = subprocess.run(command, cwd=BUNDLE, env=env, capture_output=True, text=True, timeout=WAIT_S)
     assert done.returncode == 0, done.stdout + done.stderr
     found = rows(tmp_path)
     assert [found[name]["status"] for name in ("trial_000", "trial_001")] == ["finished", "finished"]

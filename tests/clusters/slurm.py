@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from forked import LEAN
 from machines import BUNDLE, HOME, Machines, machines, running, wait_for
 
 NODES = ("node1", "node2")
@@ -60,7 +61,7 @@ class Slurm:
         self.machines = nodes
         python = Path(sys.executable).parent
         self.env = {"PATH": f"{python}:{os.environ['PATH']}", "SLURM_CONF": str(folder / "slurm.conf")}
-        self.env |= {"BRATS_CACHE_DIR": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+        self.env |= {"BRATS_CACHE_DIR": str(folder / "cache"), "OMP_NUM_THREADS": "1", **LEAN}
 
     def run(self, *command: str, env: Mapping[str, str] | None = None) -> str:
         """Run one of Slurm's commands; return what it prints."""

@@ -39,7 +39,7 @@ from emulator.faults import Faults
 from emulator.guard import loopback_only
 from emulator.leftover import Left, everything_left
 from emulator.others import PLATFORM, moto
-from emulator.shapes import boto_session
+from emulator.shapes import boto_session, shared_models
 from emulator.wire import SERVICES, serving
 from emulator.world import ACCOUNT, World
 
@@ -109,6 +109,7 @@ def aws(
         here = stack.enter_context(serving(world))
         env = _environment(region, elsewhere, here, folder)
         stack.enter_context(_in_force(env))
+        stack.enter_context(shared_models())
         role = _make_role(world)
         try:
             yield Account(env, region, role, faults, world)

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
+from unittest.mock import patch
 
 import boto3
+import botocore.session
 from botocore.loaders import create_loader
 from botocore.model import ServiceModel, Shape
 from botocore.session import get_session
@@ -29,8 +32,15 @@ def service_model(service: str) -> ServiceModel:
     return ServiceModel(LOADER.load_service_model(service, "service-2"), service)
 
 
+@contextmanager
+def shared_models() -> Iterator[None]:
+    """Let all boto3 sessions of this process share the models: parsing SageMaker's takes half a second."""
+    with patch.object(botocore.session, "create_loader", lambda *_: LOADER):
+        yield
+
+
 def boto_session(region: str, key: str) -> Any:
-    """A boto3 session that shares the models with all others here: parsing SageMaker's takes half a second."""
+    """A boto3 session that shares the models too."""
     botocore_session = get_session()
     botocore_session.register_component("data_loader", LOADER)
     return boto3.session.Session(key, key, region_name=region, botocore_session=botocore_session)

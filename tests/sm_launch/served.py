@@ -18,6 +18,7 @@ import httpx
 import nibabel as nib
 import numpy as np
 import pytest
+from forked import LEAN, run_forked
 from tiny import TINY
 
 from sm_launch.container.serve.artifact import manifest_of
@@ -59,11 +60,8 @@ def model_dir(tiny_decathlon: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 def local_inference(bundle: Path, output_dir: Path, *arguments: str) -> None:
     """What a user would run: ``python -m monai.bundle run`` with the bundle's inference config."""
-    command = [sys.executable, "-B", "-m", "monai.bundle", "run", "--config_file", "configs/inference.json"]
-    done = subprocess.run(
-        [*command, "--output_dir", str(output_dir), *arguments],
-        cwd=bundle, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-    )  # fmt: skip
+    command = ["run", "--config_file", "configs/inference.json", "--output_dir", str(output_dir), *arguments]
+    done = run_forked("monai.bundle", command, bundle, {"PYTHONDONTWRITEBYTECODE": "1"})
     assert done.returncode == 0, done.stderr[-2000:]
 
 
@@ -98,7 +96,7 @@ def started(model_dir: Path, log: Path, **environment: str) -> Iterator[tuple[su
         port = free.getsockname()[1]
     env = os.environ | {
         "MODEL_DIR": str(model_dir), "BIND_HOST": "127.0.0.1", "SAGEMAKER_BIND_TO_PORT": str(port),
-        "OMP_NUM_THREADS": "1", "TMPDIR": str(temporary(log)),
+        "OMP_NUM_THREADS": "1", "TMPDIR": str(temporary(log)), **LEAN,
     } | environment  # fmt: skip
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 import yaml
 from emulator import Account, aws
+from forked import LEAN, run_forked
 from served import assert_same_volume, local_inference
 from tiny import TINY
 
 from sm_launch.local.isolation import privileges
 
 ROOT = Path(__file__).resolve().parents[2]
-SERVER = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "sm_launch.container.serve"]
+SERVER = ["env", f"PYTHONPATH={ROOT}:{LEAN['PYTHONPATH']}", sys.executable, "-m", "sm_launch.container.serve"]
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/serve:1"
 BUCKET = "brats-end-to-end"
 REGION = "us-east-1"
@@ -60,9 +61,9 @@ class User:
 
 @pytest.fixture(scope="module")
 def user(tmp_path_factory: pytest.TempPathFactory, tiny_decathlon: Path) -> Iterator[User]:
-    """A user with a spec: preprocess on two machines, train on two of two processes each, on spot, and deploy."""
+    """A user with a spec: preprocess on two machines, train on two, on spot, and deploy."""
     folder = tmp_path_factory.mktemp("user")
-    environment = {"BIND_HOST": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+    environment = {"OMP_NUM_THREADS": "1", **LEAN}
     spec = {
         "name": "brats",
         "bundle": str(ROOT / "bundle"),
@@ -72,16 +73,20 @@ def user(tmp_path_factory: pytest.TempPathFactory, tiny_decathlon: Path) -> Iter
         "data": {"source": str(tiny_decathlon)},
         "preprocess": {
             "instance_type": "ml.c5.xlarge", "instance_count": 2, "sharded": ["imagesTr"],
-            "replicated": ["labelsTr", "dataset.json"], "packages": [],
+            "replicated": ["labelsTr", "dataset.json"], "packages": [], "environment": environment,
         },
         "train": {
-            "instance_type": "ml.c5.xlarge", "instance_count": 2, "processes_per_host": 2, "spot": True, "packages": [],
+            "instance_type": "ml.c5.xlarge", "instance_count": 2, "processes_per_host": 1, "spot": True, "packages": [],
+            "environment": environment,
             "configs": ["configs/train.json", "configs/data/store.json"],
             "channels": {"train": "data", "store": "preprocess"}, "channel_knobs": {"store_dir": "store"},
             "overrides": {**TINY, "epochs": 2, "split_ratios": [0.5, 0.5, 0.0]},
             "keep": ["configs/*", "scripts/*", "models/model.pt", "models/model.json"],
         },
-        "deploy": {"image": IMAGE, "instance_type": "ml.c5.xlarge", "environment": environment},
+        "deploy": {
+            "image": IMAGE, "instance_type": "ml.c5.xlarge",
+            "environment": {"BIND_HOST": "127.0.0.1", "OMP_NUM_THREADS": "1"},
+        },
     }  # fmt: skip
     with aws(serve_command=SERVER, folder=folder / "aws", region=REGION) as account:
         spec["role"] = account.role
@@ -97,16 +102,8 @@ def applied(user: User) -> str:
 
 
 def test_shards_make_one_store(user: User, applied: str, tiny_decathlon: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "scripts.store",
-        "--dataset_dir",
-        str(tiny_decathlon),
-        "--store_dir",
-        str(tmp_path),
-    ]
-    subprocess.run(command, cwd=ROOT / "bundle", check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    arguments = ["--dataset_dir", str(tiny_decathlon), "--store_dir", str(tmp_path)]
+    assert run_forked("scripts.store", arguments, ROOT / "bundle", {}).returncode == 0
     alone = {path.relative_to(tmp_path).as_posix(): path for path in tmp_path.rglob("*") if path.is_file()}
     shards = user.objects(f"sm-launch/runs/{RUN}/store/")
     assert set(shards) == set(alone)
@@ -126,7 +123,7 @@ def test_training_went_on_after_its_machines_were_taken(user: User, applied: str
     # One curve without a gap or a double, written by two attempts.
     assert [json.loads(line)["epoch"] for line in metrics.splitlines()] == [1, 2]
     assert {one["MetricName"] for one in job["FinalMetricDataList"]} == {"train_loss", "val_mean_dice"}
-    assert "4 processes (gloo)" in applied and "algo-2" in applied
+    assert "2 processes (gloo)" in applied and "algo-2" in applied
 
 
 def test_predictions_are_those_of_local_inference(

@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from forked import LEAN
 from jobs import (
     BUCKET,
     BUNDLE,
@@ -23,7 +24,7 @@ from scripts.store import main as fill_store
 
 from sm_launch.local import Event, FolderStore, run_processing, run_training
 
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", **LEAN}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def test_a_spot_training_loses_nothing_but_time(store: FolderStore, tmp_path: Pa
     job = {"kind": "train", "configs": ["configs/train.json"], "overrides": overrides}
     code = code_channel(store, f"{BUCKET}/code/spot", BUNDLE, job)
     request = training(
-        "spot", channel("code", code), channel("train", TINY_DATA), Environment=ONE_THREAD,
+        "spot", channel("code", code), channel("train", TINY_DATA), Environment=ENVIRONMENT,
         EnableManagedSpotTraining=True, CheckpointConfig={"S3Uri": f"{BUCKET}/kept"},
         StoppingCondition={"MaxRuntimeInSeconds": 300, "MaxWaitTimeInSeconds": 600},
     )  # fmt: skip
@@ -64,7 +65,7 @@ def test_two_machines_fill_one_store(store: FolderStore, tmp_path: Path) -> None
     code = code_channel(store, f"{BUCKET}/code/store", BUNDLE, job)
     inputs = [processing_input("code", code), processing_input("data", TINY_DATA)]
     uri = f"{BUCKET}/store_of_2"
-    request = processing("store", inputs, {"store": uri}, hosts=2, Environment=ONE_THREAD)
+    request = processing("store", inputs, {"store": uri}, hosts=2, Environment=ENVIRONMENT)
     result = run_processing(request, store, tmp_path / "job")
     assert result.status == "Completed", log(result)
     alone = tmp_path / "alone"

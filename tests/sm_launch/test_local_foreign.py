@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import LEAN
 from jobs import BUCKET, IMAGE, ROLE, channel, code_channel, log, minimal_bundle, training
 
 from sm_launch.local import FolderStore, JobResult, isolation, run_training, run_tuning
 from sm_launch.local.archives import unpack
 
 needs_namespaces = pytest.mark.skipif(isolation.privileges() is None, reason="this machine gives no namespaces")
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", **LEAN}
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def train(store: FolderStore, folder: Path, bundle: Path, job: dict[str, Any], *
     namespaces = more.pop("namespaces", None)
     code = code_channel(store, f"{BUCKET}/code", bundle, job)
     channels = (channel("code", code), channel("train", f"{BUCKET}/data/"))
-    request = training("foreign", *channels, Environment=ONE_THREAD, **more)
+    request = training("foreign", *channels, Environment=ENVIRONMENT, **more)
     return run_training(request, store, folder, namespaces=namespaces)
 
 
@@ -88,7 +89,7 @@ def test_two_trials_through_the_genuine_toolkit(store: FolderStore, tmp_path: Pa
             "StoppingCondition": {"MaxRuntimeInSeconds": 200},
             "EnableNetworkIsolation": isolation.privileges() is not None,
             "Environment": {
-                **ONE_THREAD, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/opt/ml/input/data/wheels",
+                **ENVIRONMENT, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/opt/ml/input/data/wheels",
             },
         },
     }  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import LEAN
 from jobs import BUCKET, BUNDLE, TINY, TINY_DATA, channel, code_channel, log, tiny_store, training
 
 from sm_launch.local import isolation, run_training
@@ -27,7 +28,7 @@ def test_two_machines_of_two_processes_train_a_servable_bundle(tmp_path: Path) -
     metrics = [{"Name": name, "Regex": regex} for name, regex in DEFAULT_METRICS.items()]
     request = training(
         "two-by-two", channel("code", code), channel("train", TINY_DATA), hosts=2, EnableNetworkIsolation=True,
-        AlgorithmSpecification={"MetricDefinitions": metrics}, Environment={"OMP_NUM_THREADS": "1"},
+        AlgorithmSpecification={"MetricDefinitions": metrics}, Environment={"OMP_NUM_THREADS": "1", **LEAN},
     )  # fmt: skip
     result = run_training(request, store, folder)
     assert result.status == "Completed", log(result)

@@ -99,3 +99,10 @@ def test_a_bucket_that_cannot_be_reached_is_one_sentence(account: Account, monke
     client = aws_of.client(account.session(), "s3", patient=False)
     with pytest.raises(LaunchError, match="could not see whether the bucket demo-bucket is fit for patient data"):
         phi.bucket_problems(client, lp.BUCKET)
+
+
+def test_a_session_has_one_client_of_a_service(account: Account) -> None:
+    session = account.session()
+    assert aws_of.client(session, "s3") is aws_of.client(session, "s3")
+    assert aws_of.client(session, "s3") is not aws_of.client(session, "s3", patient=False)
+    assert aws_of.client(session, "s3") is not aws_of.client(account.session(), "s3")
