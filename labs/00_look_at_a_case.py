@@ -242,7 +242,8 @@ show_case(case["image"], label=case["label"], label_scheme=scheme.name, title=ca
 #
 # ## Left behind
 #
-# The phantom, about 30 MB in your user cache, which the other labs use. Lab 11 shows how to remove it.
+# The phantom, about 30 MB in your user cache, which the other labs use. Lab 11 shows where it lies; deleting
+# that folder does no harm.
 #
 # ## Go further
 #

@@ -107,9 +107,9 @@ show(
 
 # %% [markdown]
 # **What you saw.** `LoadImaged` gives a tensor with the channel first, (C, H, W, D), in the file's own type, with the
-# affine at its side: a `MetaTensor`. `CropToBraind` takes a view: it copies nothing. `Orientationd` turns the
-# array to RAS, so that the first axis runs to the patient's Right in every case. `SeparableSpacingd` is the first to
-# make floats. `NormalizeBraind` makes mean 0 and deviation 1; the dark rim in its picture is voxels that interpolation
+# affine at its side: a `MetaTensor`. `CropToBraind` takes a view: it copies nothing. `Orientationd` turns the array
+# to RAS, so that the first axis runs to the patient's Right in every case. `SeparableSpacingd` is the first to make
+# floats. `NormalizeBraind` makes mean 0 and deviation 1; the dark rim in its picture is voxels that interpolation
 # made half of brain, half of air. The label went along, and stayed one map of uint8 ids.
 #
 # ## 2 · Two forms: array and dictionary
@@ -163,7 +163,8 @@ check_flip(flip)
 # %% [markdown]
 # ## 3 · A label is a name, not an amount
 #
-# To resample is to ask for values between the voxels. An image is interpolated linearly. What if the label map is, too?
+# To resample is to ask for values between the voxels. An image is interpolated linearly. What if the label map is,
+# too?
 #
 # **Predict** how many different values the label map then holds, where it held four.
 
@@ -203,8 +204,8 @@ picture = preparation_figures.pair_figure(
 show(picture, alt="With nearest the ring touches edema; with linear and rounded a thin rim of core lies between them.")
 
 # %% [markdown]
-# **What you saw.** Rounding does not heal it. In the Decathlon, halfway between edema (1) and enhancing tumour (3) lies
-# 2, which is another tissue: the error lands in the tumour core, the region that the surgeon asks about.
+# **What you saw.** Rounding does not heal it. In the Decathlon, halfway between edema (1) and enhancing tumour (3)
+# lies 2, which is another tissue: the error lands in the tumour core, the region that the surgeon asks about.
 #
 # **Spot the bug.** This line brings cases to one size for a 3-D UNet, and stood in a published training:
 #
@@ -302,9 +303,9 @@ show(
 )
 
 # %% [markdown]
-# **What you saw.** With large crops the published order does little harm; with small ones it hides what the scan says.
-# It costs twice more: inference, which does not crop, sees other statistics than training did; and nothing after a
-# random step can be cached, so every epoch normalises again. The bundle normalises first.
+# **What you saw.** With large crops the published order does little harm; with small ones it hides what the scan
+# says. It costs twice more: inference, which does not crop, sees other statistics than training did; and nothing
+# after a random step can be cached, so every epoch normalises again. The bundle normalises first.
 #
 # **Exercise.** Put the steps of a training chain in order.
 
@@ -346,8 +347,9 @@ table([[name, score] for name, score in scores.items()], ["region", "Dice, there
 #
 # ## 6 · What is random
 #
-# [RandPatchd](../bundle/scripts/patches.py) cuts a patch, flips it, turns it if asked to, and changes gain and offset.
-# It draws first: all that is random about a patch is a few numbers, a `Draw`. Then one deterministic step gathers it.
+# [RandPatchd](../bundle/scripts/patches.py) cuts a patch, flips it, turns it if asked to, and changes gain and
+# offset. It draws first: all that is random about a patch is a few numbers, a `Draw`. Then one deterministic step
+# gathers it.
 
 # %%
 recipe = RandPatchd(num_samples=1, patch_size=[PATCH] * 3).recipe
@@ -397,8 +399,8 @@ assert shares[0.0] <= shares[recipe.tumour_crops] <= shares[1.0] == 100
 # %% [markdown]
 # ### What may be stored
 #
-# A deterministic step gives the same in every epoch: compute it once and store it. A random one must be drawn anew each
-# time, or it is no augmentation. MONAI tells them apart by a trait, and its caching data sets stop at the first
+# A deterministic step gives the same in every epoch: compute it once and store it. A random one must be drawn anew
+# each time, or it is no augmentation. MONAI tells them apart by a trait, and its caching data sets stop at the first
 # random one.
 
 # %%
@@ -443,9 +445,10 @@ display(panel)
 # - The array form draws for each call, and parts image and label in half of the draws; the dictionary form draws once
 #   for all keys.
 # - Labels take the nearest voxel's id. Linear interpolation invents values, and rounding them invents tissue.
-# - Normalise over the brain and before any crop: then air does not matter, and one voxel has one value in training and
-#   in inference.
-# - Spatial transforms undo themselves from what the MetaTensor remembers. A coarse grid costs Dice, thin regions most.
+# - Normalise over the brain and before any crop: then air does not matter, and one voxel has one value in training
+#   and in inference.
+# - Spatial transforms undo themselves from what the MetaTensor remembers. A coarse grid costs Dice, thin regions
+#   most.
 # - Store what is deterministic, draw the rest anew; a seed repeats every draw.
 #
 # ## Left behind

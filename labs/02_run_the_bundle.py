@@ -176,8 +176,8 @@ assert all((training.run_dir / name).is_file() for name in about)
 table(about.items(), ["file", "what it tells"], "What a training leaves in its run folder")
 
 # %% [markdown]
-# **Exercise.** `records` is a list of dicts, `validated` are those with a `val_mean_dice`. Which epoch's weights should
-# be kept? Write an expression that finds it.
+# **Exercise.** `records` is a list of dicts, `validated` are those with a `val_mean_dice`. Which epoch's weights
+# should be kept? Write an expression that finds it.
 
 # %%
 best_epoch = max(validated, key=lambda record: record["val_mean_dice"])["epoch"]  # solution
@@ -266,8 +266,9 @@ reveal(differing, changed, "Training, evaluation and inference take the same tra
 assert changed == 0
 
 # %% [markdown]
-# Now look at it, the case with the lowest WT Dice of all. Switch between truth, prediction and the error map, and jump
-# to the worst slice. Numbers say how much is wrong; only the picture says *what*: a border, an island, a missed core.
+# Now look at it, the case with the lowest WT Dice of all. Switch between truth, prediction and the error map, and
+# jump to the worst slice. Numbers say how much is wrong; only the picture says *what*: a border, an island, a missed
+# core.
 
 # %% tags=["figure"]
 from scripts.viewer import show_case
@@ -277,8 +278,8 @@ show_case(row["image"], label=row["truth"], prediction=written, label_scheme=sch
 # %% [markdown]
 # ## 6 · Scores at their edges
 #
-# Some tumours have no enhancing part: look for 0.0 ml in the table of section 4. Dice is twice the overlap, divided by
-# the sum of both volumes; with nothing on either side that is 0 / 0.
+# Some tumours have no enhancing part: look for 0.0 ml in the table of section 4. Dice is twice the overlap, divided
+# by the sum of both volumes; with nothing on either side that is 0 / 0.
 #
 # **Predict.** There is none, and the network finds none. What does BraTS give it?
 
@@ -401,8 +402,8 @@ check_gathered_mean(gathered_mean, by_case)
 # %% [markdown]
 # ## What to take away
 #
-# - A config is knobs, objects (`_target_`), references (`@`) and expressions (`$`); an override changes an entry by its
-#   id, in a file or on the command line, and a misspelt one is refused.
+# - A config is knobs, objects (`_target_`), references (`@`) and expressions (`$`); an override changes an entry by
+#   its id, in a file or on the command line, and a misspelt one is refused.
 # - Three commands train, evaluate and infer; `model.json` carries network and transforms from one to the next, so
 #   inference gave the evaluation's very voxels.
 # - The curves come from `metrics.jsonl`; `model.pt` holds the epoch with the best validation Dice, and the test part
@@ -413,8 +414,8 @@ check_gathered_mean(gathered_mean, by_case)
 #
 # ## Left behind
 #
-# `labs/work/02`: the model, its run folder and one prediction. `python -m labs.labkit.run_labs` empties it on the next
-# run; removing the folder does no harm.
+# `labs/work/02`: the model, its run folder and one prediction. `python -m labs.labkit.run_labs` empties it on the
+# next run; removing the folder does no harm.
 #
 # ## Go further
 #
@@ -422,7 +423,8 @@ check_gathered_mean(gathered_mean, by_case)
 # - Every knob, network and override: [the model card](../bundle/docs/README.md)
 # - [MONAI Bundle specification](https://docs.monai.io/en/stable/mb_specification.html) and [config
 #   syntax](https://docs.monai.io/en/stable/config_syntax.html)
-# - Menze et al. 2015, [The Multimodal Brain Tumor Image Segmentation Benchmark](https://doi.org/10.1109/TMI.2014.2377694)
+# - Menze et al. 2015, [The Multimodal Brain Tumor Image Segmentation
+#   Benchmark](https://doi.org/10.1109/TMI.2014.2377694)
 # - Maier-Hein et al. 2024, [Metrics reloaded](https://doi.org/10.1038/s41592-023-02151-z): which score for which
 #   question
 # - How the bundle validates on many GPUs: [distributed.md](../bundle/docs/distributed.md), and lab 05

@@ -16,7 +16,8 @@
 #
 # **After this lab you can**
 # - say which step of preparing a sample costs most, and which steps give the same result every time;
-# - choose between Dataset, PersistentDataset, CacheDataset, SmartCacheDataset and the store, by time, memory and disk;
+# - choose between Dataset, PersistentDataset, CacheDataset, SmartCacheDataset and the store, by time, memory and
+#   disk;
 # - measure how long a network waits for its samples, and say what that costs on a faster one;
 # - spot two mistakes with caches that raise no error: half of the data never seen, and yesterday's voxels served
 #   today;
@@ -291,8 +292,8 @@ reveal(
 )
 
 # %% [markdown]
-# **Exercise.** Write the loop so that every file is met. `dataset` is a SmartCacheDataset; MONAI's documentation of it
-# names four steps. Return the set of the items that were met.
+# **Exercise.** Write the loop so that every file is met. `dataset` is a SmartCacheDataset; MONAI's documentation of
+# it names four steps. Return the set of the items that were met.
 
 
 # %%
@@ -415,8 +416,8 @@ reveal(
 
 # %% [markdown]
 # **What you saw.** Cropping to the brain and one map of ids instead of three float masks make the cached case smaller
-# before anything clever is done. The store halves it again by int16, and its pages belong to the system: all processes
-# of a machine share them, and the system takes them back when memory is short.
+# before anything clever is done. The store halves it again by int16, and its pages belong to the system: all
+# processes of a machine share them, and the system takes them back when memory is short.
 #
 # **Exercise.** `cache_rate` is the share of cases that CacheDataset keeps. Compute it from what you have.
 
@@ -451,8 +452,8 @@ bill([("ml.g4dn.12xlarge", 1, 10 * 14.4 / 3600), ("ml.g4dn.12xlarge", 1, 10 * 1.
 #
 # ## What to take away
 #
-# - Reading, resampling and normalising are nearly all of a sample's cost, and give the same voxels every time; cutting
-#   the random crop is cheap.
+# - Reading, resampling and normalising are nearly all of a sample's cost, and give the same voxels every time;
+#   cutting the random crop is cheap.
 # - In the first epoch all ways cost about the same. Later Dataset pays the full price again, PersistentDataset and
 #   CacheDataset a fraction, the store the least; memory and disk are what you pay with.
 # - A network's share of waiting is wait / (wait + step). The faster the device, the larger it is: measure it before
@@ -463,7 +464,8 @@ bill([("ml.g4dn.12xlarge", 1, 10 * 14.4 / 3600), ("ml.g4dn.12xlarge", 1, 10 * 1.
 #
 # ## Left behind
 #
-# The caches of this lab, in `labs/work/03`. Lab 11 removes it; so does deleting the folder. Nothing in any account.
+# The caches of this lab, in `labs/work/03`. Lab 11 removes it with `EVERYTHING = True`; so does
+# deleting the folder. Nothing in any account.
 #
 # ## Go further
 #

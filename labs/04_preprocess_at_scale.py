@@ -61,8 +61,8 @@ table([*plan, ["written to", scratch]], ["part", "what"], "The plan")
 # Preparing a case needs that case alone. So machines can share the cases: machine I of N takes every N-th case from
 # the I-th on, and nobody has to talk to anybody. The bundle's command for it is `scripts.store`, with `--shard I/N`.
 #
-# **Predict.** Each machine fills a folder of its own; then the folders are copied together. How many files will differ
-# from those of a single run on one machine?
+# **Predict.** Each machine fills a folder of its own; then the folders are copied together. How many files will
+# differ from those of a single run on one machine?
 
 # %%
 differ_guess = predict("Files that differ from a single run's?", 0, unit="files")  # solution
@@ -99,8 +99,8 @@ reveal(
 )
 
 # %% [markdown]
-# **What you saw.** Only deterministic work can be compared like this. Had a random crop been stored, no two runs would
-# agree, and no test could tell a mistake from chance.
+# **What you saw.** Only deterministic work can be compared like this. Had a random crop been stored, no two runs
+# would agree, and no test could tell a mistake from chance.
 #
 # A shard that was interrupted is started again with the same command: cases that are whole are kept. `python -m
 # scripts.store --store_dir DIR --verify` compares every file with its checksum afterwards.
@@ -316,8 +316,8 @@ show(
 #
 # ## 6 · Cost: 20 machines, one machine, this machine
 #
-# The published job prepared 48,400 files on 20 x ml.c4.8xlarge in 27 minutes, 34 processes each: about 23 s a file and
-# process. How long does one case of that size take here, checked, prepared and stored, on one core?
+# The published job prepared 48,400 files on 20 x ml.c4.8xlarge in 27 minutes, 34 processes each: about 23 s a file
+# and process. How long does one case of that size take here, checked, prepared and stored, on one core?
 
 # %%
 from labkit.shards import case_seconds, full_size
@@ -406,9 +406,9 @@ table(
 # %% [markdown]
 # ## 7 · The job on SageMaker, as a plan
 #
-# This needs an AWS account to run, and is untested on AWS. Planning needs none: the launcher builds the exact request.
-# `ShardedByS3Key` deals the images object by object; the small labels go to every machine. So image and label of a
-# case meet without the zip files that the published job packed. Each machine prepares what it finds
+# This needs an AWS account to run, and is untested on AWS. Planning needs none: the launcher builds the exact
+# request. `ShardedByS3Key` deals the images object by object; the small labels go to every machine. So image and
+# label of a case meet without the zip files that the published job packed. Each machine prepares what it finds
 # (`--only_present`).
 
 # %%
@@ -428,8 +428,8 @@ display(inputs(processing), job(processing))
 #
 # - Deterministic work can be shared: the parts of two machines were byte for byte the files of one run. Compare
 #   checksums, not impressions.
-# - N machines take as long as the one with most cases: cases / N, rounded up. Deal with a step, `cases[i::n]`; `[-0:]`
-#   is the whole list.
+# - N machines take as long as the one with most cases: cases / N, rounded up. Deal with a step, `cases[i::n]`;
+#   `[-0:]` is the whole list.
 # - Split patients first, then copy. Split over copies, all 313 patients of validation were also trained on.
 # - Store what is deterministic. A stored random crop is the same crop in every epoch.
 # - 20 machines for 27 minutes cost as much as one for 9 hours, apart from 20 starts. Measure a case first: the
@@ -445,7 +445,8 @@ bill([(MACHINE, 20, 27 / 60)])
 # %% [markdown]
 # ## Left behind
 #
-# Stores and one large case in `labs/work/04`. Lab 11 removes it; so does deleting the folder. Nothing in any account.
+# Stores and one large case in `labs/work/04`. Lab 11 removes it with `EVERYTHING = True`; so does
+# deleting the folder. Nothing in any account.
 #
 # ## Go further
 #
@@ -453,5 +454,6 @@ bill([(MACHINE, 20, 27 / 60)])
 # - `bundle/docs/README.md`: the store. `benchmarks/preprocessing.py`: seconds a case, against the published recipe.
 # - [ProcessingS3Input](https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProcessingS3Input.html):
 #   `S3DataDistributionType`.
-# - Kapoor and Narayanan, [Leakage and the reproducibility crisis](https://doi.org/10.1016/j.patter.2023.100804), 2023.
+# - Kapoor and Narayanan, [Leakage and the reproducibility crisis](https://doi.org/10.1016/j.patter.2023.100804),
+#   2023.
 # - Next: lab 05 trains with many processes.

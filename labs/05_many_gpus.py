@@ -21,8 +21,8 @@
 # - reckon what a GPU must hold with DDP and with FSDP, and say when FSDP pays;
 # - tell what a step waits for, and so whether more GPUs help and what they cost.
 #
-# **Before you start**: lab 02 (run the bundle). No GPU is needed: here two processes on a CPU do what two GPUs do, and
-# talk through *gloo* instead of *NCCL*. Two questions to think about:
+# **Before you start**: lab 02 (run the bundle). No GPU is needed: here two processes on a CPU do what two GPUs do,
+# and talk through *gloo* instead of *NCCL*. Two questions to think about:
 #
 # <details><summary>Eight processes train one network. Why do they not end up with eight networks?</summary>
 # They begin with the same weights and, in each step, average their gradients before the optimiser uses them. The same
@@ -57,8 +57,8 @@ from scripts import scaling_published as published
 from scripts.scaling import Step, scaling_efficiency
 
 # %% [markdown]
-# The plan: two short trainings (one process, then several) and one measurement, each a command whose start alone takes
-# some 10 s, as MONAI is imported anew. Nothing is launched in a cloud, and nothing costs money.
+# The plan: two short trainings (one process, then several) and one measurement, each a command whose start alone
+# takes some 10 s, as MONAI is imported anew. Nothing is launched in a cloud, and nothing costs money.
 
 # %%
 table(
@@ -75,17 +75,18 @@ table(
 # ## 1 · What a batch is, when there are many
 #
 # *Data parallel* training gives every process its own batch. The *global batch*, the cases that make one step of the
-# optimiser, is batch size x processes. So a job on more GPUs is, if nothing else changes, another recipe: fewer steps.
+# optimiser, is batch size x processes. So a job on more GPUs is, if nothing else changes, another recipe: fewer
+# steps.
 #
-# **Predict.** A published notebook trained on 479 cases for 10 epochs, on 8 GPUs with 32 cases each. How often did its
-# optimiser change the weights, in the whole job?
+# **Predict.** A published notebook trained on 479 cases for 10 epochs, on 8 GPUs with 32 cases each. How often did
+# its optimiser change the weights, in the whole job?
 
 # %%
 job_steps = predict("Optimiser steps of 10 epochs of 479 cases on 8 GPUs with 32 cases each?", 150)  # solution: 20
 
 # %% [markdown]
-# **Exercise.** Each process gets its share of the cases, rounded up so that all have as many, and makes batches of it;
-# the last batch may be smaller. Write the number of steps of an epoch.
+# **Exercise.** Each process gets its share of the cases, rounded up so that all have as many, and makes batches of
+# it; the last batch may be smaller. Write the number of steps of an epoch.
 
 
 # %%
@@ -106,8 +107,8 @@ reveal(job_steps, 10 * steps(479, 32, 8), "60 cases a GPU are two batches; 2 ste
 
 # %% [markdown]
 # **What you saw.** On one GPU, with 16 cases a step, the same 10 epochs are 300 steps. The two jobs were compared by
-# their seconds, and hardly learn the same. Why 32 a GPU, when the notebook asked for a batch of 32? **Spot the bug** in
-# this line of AWS's sample; below it is run as it stands.
+# their seconds, and hardly learn the same. Why 32 a GPU, when the notebook asked for a batch of 32? **Spot the bug**
+# in this line of AWS's sample; below it is run as it stands.
 #
 # ```python
 # batch_size //= world_size // 8
@@ -141,9 +142,9 @@ check_cases_a_gpu(cases_a_gpu)
 # This bundle takes `batch_size` per process, and prints the rest: processes, global batch, steps an epoch, learning
 # rate.
 #
-# A larger batch has a smoother gradient, which allows larger steps. SGD's rule is *linear*: N times the batch, N times
-# the rate, after a warm-up ([Goyal et al. 2017](https://arxiv.org/abs/1706.02677)). For Adam and its kin it is the
-# *square root* ([Malladi et al. 2022](https://arxiv.org/abs/2205.10287)), as they divide by the gradient's size
+# A larger batch has a smoother gradient, which allows larger steps. SGD's rule is *linear*: N times the batch, N
+# times the rate, after a warm-up ([Goyal et al. 2017](https://arxiv.org/abs/1706.02677)). For Adam and its kin it is
+# the *square root* ([Malladi et al. 2022](https://arxiv.org/abs/2205.10287)), as they divide by the gradient's size
 # already. The knob is `scale_learning_rate`; by default nothing is scaled.
 
 # %%
@@ -159,9 +160,9 @@ table(
 # %% [markdown]
 # ## 2 · Who gets which case
 #
-# In training all processes must make equally many steps, or one waits for ever for the others' gradients. So PyTorch's
-# `DistributedSampler` *pads*: it deals some cases out twice. In training that does no harm. The same sampler was then
-# used for validation, with 5 cases on 8 GPUs.
+# In training all processes must make equally many steps, or one waits for ever for the others' gradients. So
+# PyTorch's `DistributedSampler` *pads*: it deals some cases out twice. In training that does no harm. The same
+# sampler was then used for validation, with 5 cases on 8 GPUs.
 #
 # **Predict.** How many of the 5 cases are scored more than once?
 
@@ -336,12 +337,12 @@ check_mean_loss(mean_loss)
 # %% [markdown]
 # ## 5 · What a GPU must hold: DDP and FSDP
 #
-# With DDP every process holds all weights, gradients and the optimiser's state: in float32 with AdamW 4 + 4 + 8 bytes a
-# parameter. *FSDP* cuts all three into N parts, and gathers the weights of one block at a time when it is needed. In
-# this bundle each process also keeps one whole copy of the weights, for validation.
+# With DDP every process holds all weights, gradients and the optimiser's state: in float32 with AdamW 4 + 4 + 8 bytes
+# a parameter. *FSDP* cuts all three into N parts, and gathers the weights of one block at a time when it is needed.
+# In this bundle each process also keeps one whole copy of the weights, for validation.
 #
-# **Predict.** The recipe's UNet has 4.81 million parameters: 77 MB with DDP. How many MB has each of two processes with
-# FSDP, the whole copy included?
+# **Predict.** The recipe's UNet has 4.81 million parameters: 77 MB with DDP. How many MB has each of two processes
+# with FSDP, the whole copy included?
 
 # %%
 sharded = predict("MB a process, UNet of 4.81 M parameters, FSDP on 2 processes?", 39, unit="MB")  # solution: 57.7
@@ -395,8 +396,8 @@ show(
 # %% [markdown]
 # **What you saw.** FSDP is for networks whose state alone fills a GPU. For 3-D networks of this size activations fill
 # it: smaller crops, `precision bf16` and gradient checkpointing help, FSDP does not. Beware of `state_dict()` of a
-# sharded network inside `if rank == 0`: it gathers, and waits for processes that never come. A published training does
-# so; here it is `configs/fsdp_train.json`, where every process gathers and rank 0 writes.
+# sharded network inside `if rank == 0`: it gathers, and waits for processes that never come. A published training
+# does so; here it is `configs/fsdp_train.json`, where every process gathers and rank 0 writes.
 #
 # ## 6 · What a step waits for
 #
@@ -476,8 +477,8 @@ table(
 training_table(["many_gpus.yaml", "smddp.yaml", "fsdp.yaml"])
 
 # %% [markdown]
-# **What you saw.** The same `train.json`, with an override for many processes; SMDDP needs its own image, launcher and
-# machine. Its last release is for PyTorch 2.4, so the launcher remarks:
+# **What you saw.** The same `train.json`, with an override for many processes; SMDDP needs its own image, launcher
+# and machine. Its last release is for PyTorch 2.4, so the launcher remarks:
 
 # %%
 [note for note in plan_of("smddp.yaml").notes if "SMDDP" in note][0]
@@ -485,9 +486,10 @@ training_table(["many_gpus.yaml", "smddp.yaml", "fsdp.yaml"])
 # %% [markdown]
 # ## What to take away
 #
-# - Global batch = batch size x processes, steps = share of a process over its batch. Fix the global batch, or scale the
-#   rate.
-# - Training pads, validation must not: each case once, scores gathered before they are averaged. Weigh batches by size.
+# - Global batch = batch size x processes, steps = share of a process over its batch. Fix the global batch, or scale
+#   the rate.
+# - Training pads, validation must not: each case once, scores gathered before they are averaged. Weigh batches by
+#   size.
 # - Two processes learnt what one learns with twice the batch, to the rounding: averaged gradients are the batch's
 #   gradient.
 # - DDP holds 16 bytes a parameter, FSDP 16/N + 4 here. It pays when the state fills the GPU, not for a UNet of 5
@@ -513,13 +515,14 @@ table([[name, *one.rows[0]] for name, one in bills.items()], ["", *bills["1 V100
 # %% [markdown]
 # ## Left behind
 #
-# `labs/work/05`: two runs with their checkpoints, and a few notes. Lab 11 removes it, or you do: `rm -r labs/work/05`.
+# `labs/work/05`: two runs with their checkpoints, and a few notes. Lab 11 removes it with
+# `EVERYTHING = True`; so does deleting the folder.
 # Nothing in any account.
 #
 # ## Go further
 #
 # - `bundle/docs/distributed.md`: launchers, Slurm, backends, FSDP; `bundle/docs/scaling.md`: the model and its doubts
-# - `python benchmarks/scaling.py` measures two processes with and without averaging; `benchmarks/memory.py` the peak of
-#   FSDP
-# - [PyTorch DDP: how it overlaps](https://arxiv.org/abs/2006.15704), [FSDP](https://arxiv.org/abs/2304.11277), [SMDDP's
-#   pages](https://docs.aws.amazon.com/sagemaker/latest/dg/data-parallel.html)
+# - `python benchmarks/scaling.py` measures two processes with and without averaging; `benchmarks/memory.py` the peak
+#   of FSDP
+# - [PyTorch DDP: how it overlaps](https://arxiv.org/abs/2006.15704), [FSDP](https://arxiv.org/abs/2304.11277),
+#   [SMDDP's pages](https://docs.aws.amazon.com/sagemaker/latest/dg/data-parallel.html)

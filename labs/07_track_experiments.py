@@ -264,9 +264,9 @@ assert not leaks
 #
 # `args` holds the hyper-parameters. A colleague adds `mlflow.log_params(vars(args))`.
 #
-# **Exercise.** Where can the key be read afterwards? Put the right ones of the four places into a set:
-# `"MLflow's database"`, `"W&B's run file"`, `"SageMaker's description of the job"`, `"the environment of the process"`.
-# The next cell does it for real, with the made-up key.
+# **Exercise.** Where can the key be read afterwards? Put the right ones of the four places into a set: `"MLflow's
+# database"`, `"W&B's run file"`, `"SageMaker's description of the job"`, `"the environment of the process"`. The next
+# cell does it for real, with the made-up key.
 
 # %%
 places = {"MLflow's database", "W&B's run file", "SageMaker's description of the job"}  # solution
@@ -290,8 +290,8 @@ for knob in ({"api_key": made_up_key}, {"wandb_project": made_up_key}, {"trackin
 print(f"\nerror: {said}")
 
 # %% [markdown]
-# In the cloud the same holds: let the job's role fetch the key from AWS Secrets Manager when the job starts. A key that
-# did leak is revoked, not deleted: copies are everywhere.
+# In the cloud the same holds: let the job's role fetch the key from AWS Secrets Manager when the job starts. A key
+# that did leak is revoked, not deleted: copies are everywhere.
 #
 # ## What to take away
 #
@@ -310,7 +310,9 @@ print(f"\nerror: {said}")
 # ## Go further
 #
 # - Every detail and limit: [tracking.md](../bundle/docs/tracking.md)
-# - [MLflow tracking](https://mlflow.org/docs/latest/ml/tracking/), [W&B offline runs](https://docs.wandb.ai/ref/cli/wandb-sync/),
+# - [MLflow tracking](https://mlflow.org/docs/latest/ml/tracking/), [W&B offline
+#   runs](https://docs.wandb.ai/ref/cli/wandb-sync/),
 #   [TensorBoard](https://www.tensorflow.org/tensorboard/get_started)
-# - Why hyper-parameters are no place for keys: [DescribeTrainingJob](https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeTrainingJob.html)
+# - Why hyper-parameters are no place for keys:
+#   [DescribeTrainingJob](https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeTrainingJob.html)
 #   returns them to whoever may call it

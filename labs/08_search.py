@@ -58,8 +58,8 @@ from scripts.tune_space import draw, read_search
 #
 # ## 1 · A search file
 #
-# `configs/search/NAME.json` names knobs of the recipe, and the values to try. A `grid` tries all combinations. This is
-# the published grid of [DistMIS](https://arxiv.org/abs/2110.15884):
+# `configs/search/NAME.json` names knobs of the recipe, and the values to try. A `grid` tries all combinations. This
+# is the published grid of [DistMIS](https://arxiv.org/abs/2110.15884):
 
 # %%
 published = read_search(BUNDLE / "configs" / "search" / "distmis_grid.json")
@@ -105,8 +105,8 @@ from labkit.searches import check_trials
 check_trials(trials, folder / "four.json")
 
 # %% [markdown]
-# **Exercise: spot the bug.** A colleague wants a random search over learning rates from 0.00001 to 0.1, and finds that
-# of 40 trials hardly one is below 0.001. This is the entry, and what it draws:
+# **Exercise: spot the bug.** A colleague wants a random search over learning rates from 0.00001 to 0.1, and finds
+# that of 40 trials hardly one is below 0.001. This is the entry, and what it draws:
 
 # %%
 learning_rate = {"uniform": [1e-5, 1e-1]}
@@ -162,14 +162,15 @@ show(
 )
 
 # %% [markdown]
-# **What you saw.** The prediction holds in between; if every trial is better than those before it, nothing is stopped.
-# A random search draws its trials in no order, which is what ASHA wants. A grid has one: put the likely values first.
+# **What you saw.** The prediction holds in between; if every trial is better than those before it, nothing is
+# stopped. A random search draws its trials in no order, which is what ASHA wants. A grid has one: put the likely
+# values first.
 #
 # ## 3 · Run it
 #
-# [Ray Tune](https://docs.ray.io/en/latest/tune/index.html) hands out processors (or GPUs) and asks ASHA. Every trial is
-# an ordinary training of train.json with an override file. With our grace period of 1 and factor of 2, and two trials
-# at a time:
+# [Ray Tune](https://docs.ray.io/en/latest/tune/index.html) hands out processors (or GPUs) and asks ASHA. Every trial
+# is an ordinary training of train.json with an override file. With our grace period of 1 and factor of 2, and two
+# trials at a time:
 #
 # **Predict.** How many epochs will the four trials train in all? Without ASHA it is 4 for each.
 
@@ -271,8 +272,8 @@ table(
 )
 
 # %% [markdown]
-# Is that arithmetic right? `benchmarks/search_parallelism.py` ran the same 8 trials both ways on 2 cores. From its core
-# seconds (`bundle/docs/search.md`) the formula says, and the clock said:
+# Is that arithmetic right? `benchmarks/search_parallelism.py` ran the same 8 trials both ways on 2 cores. From its
+# core seconds (`bundle/docs/search.md`) the formula says, and the clock said:
 
 # %%
 alone = searches.Trials(8, start_s=92 / 8, train_s=49 / 8)
@@ -289,10 +290,11 @@ table(
 )
 
 # %% [markdown]
-# DistMIS reports a speed-up "from x12 to x14 using 32 GPUs" for its 32 trials on V100: 12, as we read it, with all GPUs
-# for one trial, and 14 with a trial a GPU.
+# DistMIS reports a speed-up "from x12 to x14 using 32 GPUs" for its 32 trials on V100: 12, as we read it, with all
+# GPUs for one trial, and 14 with a trial a GPU.
 #
-# **Predict.** On 32 GPUs, what percentage of a data-parallel step is the exchange of gradients, by the model of lab 05?
+# **Predict.** On 32 GPUs, what percentage of a data-parallel step is the exchange of gradients, by the model of lab
+# 05?
 
 # %%
 talk = predict("Percentage of a step on 32 GPUs spent with exchanging gradients?", 30, unit="%")  # solution: 2.9
@@ -318,13 +320,13 @@ table(
 )
 
 # %% [markdown]
-# **What you saw.** Not the network: whatever each process does by itself (its start, reading, a validation that is not
-# shared out), and, with a trial a GPU, that all wait for the last. The fits use one number each, so they explain but do
-# not prove. One more thing was not equal: with 32 GPUs a data-parallel step had 64 cases, and the rate was multiplied
-# by 32, up to 0.16; those trials answer another question.
+# **What you saw.** Not the network: whatever each process does by itself (its start, reading, a validation that is
+# not shared out), and, with a trial a GPU, that all wait for the last. The fits use one number each, so they explain
+# but do not prove. One more thing was not equal: with 32 GPUs a data-parallel step had 64 cases, and the rate was
+# multiplied by 32, up to 0.16; those trials answer another question.
 #
-# **Rule.** At least as many trials as devices: experiment parallel. `--workers_per_trial N` is for the last few, or for
-# batches that one device cannot hold. Both at once: 8 GPUs and `--workers_per_trial 2` run four trials at a time.
+# **Rule.** At least as many trials as devices: experiment parallel. `--workers_per_trial N` is for the last few, or
+# for batches that one device cannot hold. Both at once: 8 GPUs and `--workers_per_trial 2` run four trials at a time.
 #
 # ## 7 · The same search on SageMaker
 #
@@ -352,8 +354,8 @@ table(
 # **What you saw.** `loguniform` became a logarithmic range, `choice` a list. Bayesian search learns from finished
 # trials, so the more run at a time, the less each knows; 12 by 3 is four rounds, 16 hours at most. `train.spot=true`
 # takes spare machines, by AWS's word for up to 90 % less; the launcher reckons with 60 to 70 %. Every trial must then
-# be able to resume. With an account: `python -m sm_launch apply sm_launch/specs/tune.yaml`, then `sm_launch results RUN
-# --best best.json` writes the same kind of override file. *This part needs an AWS account; untested on AWS.*
+# be able to resume. With an account: `python -m sm_launch apply sm_launch/specs/tune.yaml`, then `sm_launch results
+# RUN --best best.json` writes the same kind of override file. *This part needs an AWS account; untested on AWS.*
 #
 # ## What to take away
 #
@@ -367,8 +369,8 @@ table(
 #
 # ## Left behind
 #
-# `labs/work/08`: the search with its four runs and their checkpoints. Lab 11 removes it, or you do: `rm -r
-# labs/work/08`. Ray has stopped; nothing runs on, and there is nothing in any account.
+# `labs/work/08`: the search with its four runs and their checkpoints. Lab 11 removes it with `EVERYTHING = True`; so
+# does deleting the folder. Ray has stopped; nothing runs on, and there is nothing in any account.
 #
 # ## Go further
 #

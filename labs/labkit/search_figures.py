@@ -61,7 +61,7 @@ def learning_figure(curves: Mapping[str, Sequence[float]], labels: Mapping[str, 
         style, colour = STYLES[index % len(STYLES)], COLOURS[index % len(COLOURS)]
         axis.plot(range(1, len(values) + 1), values, style, color=colour, label=labels[name])
     axis.set(xlabel="epoch", ylabel=metric, xticks=range(1, max(map(len, curves.values())) + 1))
-    axis.set_title("A trial that ASHA stopped ends early")
+    axis.set_title("The loss of each trial; one that ASHA stops ends early")
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 

@@ -47,8 +47,8 @@ def test_unanswered_exercise_stops_with_a_hint(file: Path, tmp_path: Path, monke
 
 
 def test_labs_run_on_real_patients(tmp_path: Path) -> None:
-    """Those that look at the data and train with them; the others do the same with what these have shown to work."""
-    files = [file for file in LABS if file.name[:2] in ("00", "01", "02", "03")]
+    """Those that say most of the data and the scores; the others are run on them by hand, for the minutes it takes."""
+    files = [file for file in LABS if file.name[:2] in ("00", "02")]
     folder = patients("Task01_BrainTumour_2mm")
     for outcome in run_labs(files, {"DATA": str(folder)}, tmp_path / "site", tmp_path / "work"):
         assert outcome.ok, "\n".join([outcome.number, *outcome.problems, outcome.failure])
