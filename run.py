@@ -217,7 +217,8 @@ def bench(pip_options: Sequence[str], names: Sequence[str]) -> None:
     if unknown:
         raise Stop(f"there is no benchmark {quoted(unknown)}; choose among {', '.join(claims)}.", 2)
     python = environment()
-    install(python, ["bundle.txt", "bench.txt"], VENV, pip_options)
+    # The panel and the viewer are measured in the notebooks' packages and in a browser.
+    install(python, ["bundle.txt", "test.txt", "bench.txt"], VENV, pip_options)
     for name in names or claims:
         print(f"\n== {name}", flush=True)
         arguments = [f"benchmarks/{name}.py", "--json", f"benchmarks/results/{name}.json"]

@@ -207,7 +207,8 @@ show(picture, alt="With nearest the ring touches edema; with linear and rounded 
 # **What you saw.** Rounding does not heal it. In the Decathlon, halfway between edema (1) and enhancing tumour (3)
 # lies 2, which is another tissue: the error lands in the tumour core, the region that the surgeon asks about.
 #
-# **Spot the bug.** This line brings cases to one size for a 3-D UNet, and stood in a published training:
+# **Spot the bug.** This line brings cases to one size for a 3-D network, and stood in a published training (its
+# second key was called `mask`):
 #
 # ```python
 # Resized(keys=("image", "label"), spatial_size=(128, 128, 64))
@@ -343,7 +344,7 @@ table([[name, score] for name, score in scores.items()], ["region", "Dice, there
 # %% [markdown]
 # **What you saw.** The journey alone costs Dice, and thin regions pay most: no network can win it back. So the bundle
 # scores on the scanner's grid, where this loss counts, and carries *probabilities* back, which interpolate well, to
-# decide there. Its own 2 mm cost these 2 mm data nothing. Normalisation has no inverse: intensities do not return.
+# decide there. Its own 2 mm cost data of 2 mm nothing. Normalisation has no inverse: intensities do not return.
 #
 # ## 6 · What is random
 #
@@ -375,8 +376,9 @@ show(
 )
 
 # %% [markdown]
-# The same seed made the same patches, another seed made others. MONAI's random transforms keep their own generator;
-# `set_determinism` seeds them all, and MONAI's DataLoader gives each worker process another seed.
+# The same seed made the same patches, another seed made others. MONAI's random transforms keep their own generator:
+# `set_determinism` reaches those in a `Compose` that is made after it; any other needs `set_random_state`. MONAI's
+# DataLoader gives each worker process another seed.
 #
 # Most patches hold tumour because two thirds are centred on it: `tumour_crops` is 0.67 in train.json.
 #

@@ -414,8 +414,8 @@ check_gathered_mean(gathered_mean, by_case)
 #
 # ## Left behind
 #
-# `labs/work/02`: the model, its run folder and one prediction. `python -m labs.labkit.run_labs` empties it on the
-# next run; removing the folder does no harm.
+# `labs/work/02`: the model, its run folder and one prediction. The lab empties it when it is run
+# again; lab 11 removes it with `EVERYTHING = True`.
 #
 # ## Go further
 #

@@ -234,8 +234,8 @@ columns = ["way", "until the first batch of an epoch, ms", "waiting", "processes
 table(rows, columns, f"{len(few)} cases, 2 epochs after one to warm up, wall time")
 
 # %% [markdown]
-# **What you saw.** Three epochs took three worker processes, unless the worker was told to stay. Here a worker is a
-# copy of this process and starts at once; where processes are started afresh (Windows, macOS, some clusters) each
+# **What you saw.** Three epochs took three worker processes, unless the worker was told to stay. On Linux a worker is
+# a copy of this process and starts at once; where processes are started afresh (Windows, macOS, some clusters) each
 # first imports MONAI, which takes seconds. A worker also needs a core: it hides the preparing, it does not make it
 # cheaper.
 #

@@ -421,8 +421,8 @@ assert dealt.count("ShardedByS3Key") == 1, dealt
 display(inputs(processing), job(processing))
 
 # %% [markdown]
-# `sm-launch plan sm_launch/specs/one_gpu.yaml` shows uploads, calls and cost; `sm-launch local` runs the same job on
-# this machine, with folders in place of S3.
+# `python -m sm_launch plan sm_launch/specs/one_gpu.yaml` shows uploads, calls and cost; `python -m sm_launch local`
+# runs the same jobs on this machine, with folders in place of S3.
 #
 # ## What to take away
 #

@@ -162,25 +162,25 @@ table(
 #
 # In training all processes must make equally many steps, or one waits for ever for the others' gradients. So
 # PyTorch's `DistributedSampler` *pads*: it deals some cases out twice. In training that does no harm. The same
-# sampler was then used for validation, with 5 cases on 8 GPUs.
+# sampler was then used for validation, with 5 cases on 8 GPUs (lab 02).
 #
-# **Predict.** How many of the 5 cases are scored more than once?
+# **Predict.** With 9 cases on 4 processes, how many are scored more than once?
 
 # %%
-repeated = predict("Of 5 validation cases on 8 processes, how many are scored more than once?", 1)  # solution: 3
+repeated = predict("Of 9 validation cases on 4 processes, how many are scored more than once?", 1)  # solution: 3
 
 # %%
-shares = batches.dealt(5, 8)
+shares = batches.dealt(9, 4)
 reveal(
     repeated,
     len(batches.twice(shares)),
-    f"8 places for 5 cases: cases {batches.twice(shares)} fill the 3 that are left.",
+    f"4 x 3 places for 9 cases: cases {batches.twice(shares)} fill the 3 that are left.",
 )
 table([[rank, share] for rank, share in enumerate(shares)], ["process", "its validation cases"])
 
 # %% [markdown]
-# **What you saw.** Every process scores a single volume. In that sample nothing gathered the scores: process 0 chose
-# the "best" epoch by its one volume, and the log showed 8 different figures under one name.
+# **What you saw.** With 5 cases on 8 GPUs every process scored a single volume. In that sample nothing gathered the
+# scores: process 0 chose the "best" epoch by its one volume, and the log showed 8 figures under one name.
 #
 # **Exercise.** Deal validation cases out without padding: each exactly once, shares as even as they can be.
 
@@ -494,8 +494,8 @@ training_table(["many_gpus.yaml", "smddp.yaml", "fsdp.yaml"])
 #   gradient.
 # - DDP holds 16 bytes a parameter, FSDP 16/N + 4 here. It pays when the state fills the GPU, not for a UNet of 5
 #   million.
-# - A step is as long as what it waits for. The published GPUs computed for about 2 % of it; smaller samples help, not
-#   GPUs.
+# - A step is as long as what it waits for. By the model, the published GPUs computed for about 2 % of it; smaller
+#   samples help, not GPUs.
 #
 # ## Cloud cost
 #

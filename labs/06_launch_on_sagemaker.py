@@ -164,7 +164,8 @@ check_spot(SPEC, RUN, max_wait_hours)
 # %% [markdown]
 # **Exercise: where does the key go?** The same workshop hands a Weights & Biases key over as a hyperparameter. It
 # then stands in the answer of DescribeTrainingJob, in the log and, since all arguments are logged, at W&B. Here are
-# four ways to let a job report to a tracker. Each is a change of our spec:
+# four ways to let a job report to a tracker. Each is a change of our spec. Which of them leave the key where others
+# can read it? Write the set of their names, such as `{"role"}`.
 
 # %%
 from labkit.launching import TRACKER_WAYS, carriers, check_leaks
@@ -219,7 +220,7 @@ reveal(
 
 # %% [markdown]
 # **What you saw.** A job pays for its start: on SageMaker that is also a machine, an image of gigabytes and
-# packages by pip. One published log bills 687 s for about 234 s of epochs; pip alone took 126 s. So make few long
+# packages by pip. One published log bills 687 s for about 234 s in its loops; pip alone took 126 s. So make few long
 # jobs, not many short ones. The status lines, metrics and model artifact are those that SageMaker would show:
 
 # %%

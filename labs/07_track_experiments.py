@@ -147,9 +147,11 @@ show(curves_figure(found, "train_loss"), alt="The training loss of one run in th
 #
 # | | TensorBoard | MLflow | W&B |
 # |---|---|---|---|
-# | to look at it | `tensorboard --logdir runs` | `mlflow ui` | `wandb sync`, then its website |
+# | to look at it | `tensorboard --logdir runs` | `mlflow ui`, as below | `wandb sync`, then its website |
 # | searches by knobs | no | yes | yes |
 # | for several people | no | with a server of your own | with their service |
+#
+# Typed in `labs/work/07`: `mlflow ui --backend-store-uri sqlite:///runs/mlflow.db`.
 #
 # ## 3 · Two runs
 #

@@ -53,8 +53,8 @@ from labkit.tables import table
 from scripts.tune_space import draw, read_search
 
 # %% [markdown]
-# The plan: arithmetic first, then one search of four short trainings with Ray Tune on this machine (most of its time
-# goes into starting five Pythons), then the request of a tuning job, which is not sent. Nothing here costs money.
+# The plan: arithmetic first, then one search of a few short trainings with Ray Tune on this machine (most of its time
+# goes into starting Pythons), then the request of a tuning job, which is not sent. Nothing here costs money.
 #
 # ## 1 · A search file
 #
@@ -88,10 +88,10 @@ small = {
 network = {"network_def::channels": [8, 16], "network_def::strides": [2], "network_def::num_res_units": 1}
 (folder / "small.json").write_text(json.dumps(small | network, indent=1))
 search = {
-    "space": {"learning_rate": {"grid": [0.0001, 0.01]}, "batch_size": {"grid": [1, 2]}}, "epochs": EPOCHS,
+    "space": {"learning_rate": {"grid": [0.01, 0.0001]}, "batch_size": {"grid": [1, 2]}}, "epochs": EPOCHS,
     "configs": [str(folder / "small.json")], "scheduler": {"name": "asha", "grace_period": 1, "reduction_factor": 2},
 }  # fmt: skip
-_ = (folder / "four.json").write_text(json.dumps(search, indent=1))
+_ = (folder / "small_grid.json").write_text(json.dumps(search, indent=1))
 
 # %% [markdown]
 # **Exercise.** How many trials will this search have?
@@ -102,11 +102,12 @@ trials = 4  # solution
 # %%
 from labkit.searches import check_trials
 
-check_trials(trials, folder / "four.json")
+check_trials(trials, folder / "small_grid.json")
 
 # %% [markdown]
 # **Exercise: spot the bug.** A colleague wants a random search over learning rates from 0.00001 to 0.1, and finds
-# that of 40 trials hardly one is below 0.001. This is the entry, and what it draws:
+# that of 40 trials hardly one is below 0.001. This is the entry, and what it draws. (Kinds of entries are `grid`,
+# `choice`, `uniform`, `loguniform` and `randint`: `bundle/docs/search.md`.)
 
 # %%
 learning_rate = {"uniform": [1e-5, 1e-1]}
@@ -179,7 +180,7 @@ trained = predict("Epochs of the four trials in all?", 10)  # solution
 
 # %%
 here = os.path.relpath(folder, BUNDLE)
-found = run(f"python -m scripts.tune --search {here}/four.json --output_dir {here}/search --num_cpus {CPUS}")
+found = run(f"python -m scripts.tune --search {here}/small_grid.json --output_dir {here}/search --num_cpus {CPUS}")
 rows = searches.results(folder / "search")
 assert {row["status"] for row in rows} <= {"finished", "stopped"}, "a trial failed"
 table(
@@ -230,7 +231,8 @@ table(
 found.find("monai.bundle run")
 
 # %% [markdown]
-# **What you saw.** This command is how a search ends: train with the winner, longer, and on all that you have.
+# **What you saw.** This command trains with the winner. Add `--epochs` and a datalist of all cases: as printed it
+# repeats the trial's epochs on its few cases.
 #
 # ## 5 · What the winner's score is worth
 #
@@ -246,9 +248,9 @@ assert 0.83 < lucky < 0.85
 reveal(gain, round(lucky - 0.80, 3), "the luckiest of 32 draws lies about two standard deviations above the mean.")
 
 # %% [markdown]
-# **What you saw.** A gain of 0.04 by nothing. A published sample reports 0.82 before and 0.85 after its search of 20
-# trials, and no test. Report the winner's score on the *test* cases, which no trial has seen: `evaluate.json` does
-# that, once.
+# **What you saw.** A gain of 0.04 by nothing. A published sample's text promises 0.82 before and 0.85 after its
+# search; its repository holds no run behind either figure, and no test. Report the winner's score on the *test*
+# cases, which no trial has seen: `evaluate.json` does that, once.
 #
 # ## 6 · One trial a GPU, or all GPUs for one trial
 #
@@ -354,8 +356,9 @@ table(
 # **What you saw.** `loguniform` became a logarithmic range, `choice` a list. Bayesian search learns from finished
 # trials, so the more run at a time, the less each knows; 12 by 3 is four rounds, 16 hours at most. `train.spot=true`
 # takes spare machines, by AWS's word for up to 90 % less; the launcher reckons with 60 to 70 %. Every trial must then
-# be able to resume. With an account: `python -m sm_launch apply sm_launch/specs/tune.yaml`, then `sm_launch results
-# RUN --best best.json` writes the same kind of override file. *This part needs an AWS account; untested on AWS.*
+# be able to resume. With an account: `python -m sm_launch apply sm_launch/specs/tune.yaml`, then `python -m sm_launch
+# results RUN --best best.json` writes the same kind of override file. *This part needs an AWS account; untested on
+# AWS.*
 #
 # ## What to take away
 #

@@ -209,7 +209,7 @@ sizes = {"a 2.5 MB case": 2_500_000, "a 30 MB case": 30_000_000, "a 150 MB case"
 table(verdicts(sizes), ("mode", *sizes))
 
 # %% [markdown]
-# **Exercise.** Which modes take a case of 9.6 MB?
+# **Exercise.** Which modes take a case of 9.6 MB? Write a set of names from the table's first column.
 
 # %%
 modes = {"async", "realtime", "batch"}  # solution

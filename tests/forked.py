@@ -13,6 +13,7 @@ import runpy
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from multiprocessing import forkserver
 from pathlib import Path
@@ -73,8 +74,9 @@ def run_together(
         ]
         for process in processes:
             process.start()
+        deadline = time.monotonic() + seconds
         for process in processes:
-            process.join(seconds)
+            process.join(max(0.0, deadline - time.monotonic()))
             if process.is_alive():
                 process.kill()
                 process.join()

@@ -79,7 +79,7 @@ def inventory(folder: Path = WORK) -> list[Place]:
 def elsewhere() -> list[tuple[str, Place, str]]:
     """What the labs and the bundle leave outside the work folder: what it is, what it holds, what it is good for."""
     return [
-        ("embedded phantom", look(cache_dir()), "made again in a minute when it is missing"),
+        (f"cache: {cache_dir()}", look(cache_dir()), "phantom and results of checks, made again when missing"),
         ("bundle/runs", look(BUNDLE / "runs"), "run folders of trainings that you started by hand"),
         ("bundle/models", look(BUNDLE / "models"), "weights of such trainings"),
         ("manifests of runs", look(home()), "keep them until 'down' has said that nothing is left"),

@@ -36,9 +36,12 @@ def check_flip(flip: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
         data = flip({"image": marked.clone(), "label": marked.clone()})
         image, label = (torch.as_tensor(data[key]).as_subclass(torch.Tensor) for key in ("image", "label"))
         require(torch.equal(image, label), "image and label came apart; which entries does it name in keys?")
-        moved.append(not torch.equal(image, marked))
+        mirrored = torch.equal(image, marked.flip(1))
+        require(mirrored or torch.equal(image, marked), "it mirrors another axis; which number has the first one?")
+        moved.append(mirrored)
     require(any(moved), "it never flips anything; look at prob and keys.")
     require(not all(moved), "it flips every time, so the network never sees the patient the right way round.")
+    require(flip.prob == 0.5, "every other patient: which probability is that?")
     right(f"One draw for both keys: {sum(moved)} of {DRAWS} items were mirrored, image and label together.")
 
 
@@ -64,7 +67,7 @@ def check_resize_modes(modes: Sequence[str], data: Mapping[str, torch.Tensor]) -
         not invented, f"the label map now holds {len(invented)} values that no tissue has; what may a label not do?"
     )
     require("nearest" not in modes[0], "labels are right now, but the image may be interpolated, and looks better so.")
-    right("The image is averaged; the label map takes the nearest voxel's id, so every value still is a tissue.")
+    right("The image is interpolated; the label map takes the nearest voxel's id, so every value still is a tissue.")
 
 
 def check_order(order: Sequence[str]) -> None:
@@ -78,7 +81,7 @@ def check_order(order: Sequence[str]) -> None:
     """
     order = list(answered(order, "the order"))
     steps = (*DETERMINISTIC, *RANDOM)
-    require(sorted(order) == sorted(steps), f"name each of the {len(steps)} steps once, spelled as in `steps`.")
+    require(sorted(order) == sorted(steps), f"name each of the {len(steps)} steps once, spelled as in `shuffled`.")
     require(order[0] == "load", "there are no voxels yet; what comes first of all?")
     first_random = min(order.index(step) for step in RANDOM)
     require(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -17,7 +18,7 @@ from traitlets.config import Config
 
 from .execution import Outcome
 from .header import title
-from .project import LABS
+from .project import LABS, ROOT
 
 INDEX = "index.html"
 PAGES = ("README.md", "errors.md")
@@ -45,7 +46,7 @@ def write_page(notebook: NotebookNode, target: Path) -> None:
     linked = nbformat.from_dict(notebook)
     for cell in linked.cells:
         if cell.cell_type == "markdown":
-            cell.source = _to_pages(cell.source)
+            cell.source = _to_pages(cell.source, target.parent)
     logging.getLogger("traitlets").setLevel(logging.ERROR)
     page, _ = exporter.from_notebook_node(linked, resources={"metadata": {"name": title(linked.cells[0].source)}})
     with write_aside(target) as aside:
@@ -75,7 +76,7 @@ def write_index(folder: Path, labs: Sequence[tuple[Path, str]], outcomes: Iterab
     _write(folder / INDEX, "The labs", f"<h1>The labs</h1><p>{links}</p><table>{head}{''.join(rows)}</table>")
     for page in PAGES:
         text = (LABS / page).read_text(encoding="utf-8")
-        body = mistune.create_markdown(plugins=["table"])(_to_pages(text))
+        body = mistune.create_markdown(plugins=["table"])(_to_pages(text, folder))
         _write(folder / f"{Path(page).stem}.html", Path(page).stem, body)
     return folder / INDEX
 
@@ -90,7 +91,9 @@ def _write(target: Path, name: str, body: str) -> None:
         aside.write_text(f'<!DOCTYPE html><html lang="en"><head>{head}</head><body>{body}</body></html>', "utf-8")
 
 
-def _to_pages(markdown: str) -> str:
-    """Links between notebooks and documents as links between pages."""
+def _to_pages(markdown: str, folder: Path) -> str:
+    """Links between notebooks and documents as links between pages, and those to the project's files from the pages."""
     markdown = re.sub(r"\]\(([0-9]{2}_\w+)\.ipynb\)", r"](\1.html)", markdown)
-    return markdown.replace("](README.md", f"]({INDEX}").replace("](errors.md", "](errors.html")
+    markdown = markdown.replace("](README.md", f"]({INDEX}").replace("](errors.md", "](errors.html")
+    up = Path(os.path.relpath(ROOT, folder)).as_posix()
+    return markdown.replace("](../", f"]({up}/")

@@ -72,7 +72,7 @@ def check_gathered_mean(gathered_mean: Any, dice: Sequence[float]) -> None:
         "write a function of one argument, the list of (case, dice) pairs.",
     )
     random = np.random.default_rng(0)
-    trials = [list(dice), *(random.random(int(random.integers(2, 9))).tolist() for _ in range(TRIALS))]
+    trials = [list(dice), [0.5, 0.5, 0.9], *(random.random(int(random.integers(2, 9))).tolist() for _ in range(TRIALS))]
     for scores in trials:
         processes = len(scores) + int(random.integers(1, 5))
         pairs = [(case, scores[case]) for shard in shards(len(scores), processes) for case in shard]

@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from labkit import notebooks, run_labs, site
+from labkit.project import ROOT
 from labkit.run_labs import main
 from scripts.errors import InputError
 
@@ -19,7 +20,7 @@ SOURCE = """# ---
 # %% [markdown]
 # # {number} · A small lab
 #
-# See [the other](02_bad.ipynb) and [all](README.md).
+# See [the other](02_bad.ipynb), [all](README.md) and [the labels](../bundle/scripts/labels.py).
 
 # %% tags=["parameters"]
 DATA: str = "embedded"  # what to read
@@ -68,6 +69,8 @@ def test_run_of_all(labs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     page = (folder / "01_good.html").read_text(encoding="utf-8")
     assert "data:image/png;base64" in page and 'alt="empty axes"' in page
     assert 'href="02_bad.html"' in page and 'href="index.html"' in page
+    (file,) = re.findall(r'href="([^"]+labels\.py)"', page)
+    assert (folder / file).resolve() == ROOT / "bundle" / "scripts" / "labels.py"
     # Nothing is fetched, and nothing tells where it ran.
     assert not re.search(r"(?:src|href)=\"https?://[^\"]+\.(?:js|css)", page)
     for file in folder.glob("*.ipynb"):
