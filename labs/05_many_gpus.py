@@ -264,7 +264,10 @@ records = {
 losses = {name: [record["train_loss"] for record in rows] for name, rows in records.items()}
 off = 100 * abs(losses["several"][-1] / losses["one"][-1] - 1)
 assert off < 0.1, "several processes learnt something else than one"
-show(loss_figure(losses["one"], losses["several"]), f"two loss curves that differ by {off:.1g} % in the last epoch")
+show(
+    loss_figure(losses["one"], losses["several"], PROCESSES),
+    f"two loss curves that differ by {off:.1g} % in the last epoch",
+)
 reveal(difference, round(off, 3), "the processes' gradients, averaged, are the whole batch's, but for rounding.")
 
 # %% [markdown]
