@@ -49,7 +49,7 @@ from labkit.commands import run
 from labkit.costs import bill
 from labkit.data import datalist, dataset
 from labkit.figures import show
-from labkit.launch_plans import plan_of, training_table
+from labkit.launch_plans import SPECS, plan_of, training_table
 from labkit.many_gpus import loss_figure, state_figure, state_mb, step_figure
 from labkit.project import BUNDLE, ROOT, work
 from labkit.tables import table
@@ -484,7 +484,7 @@ training_table(["many_gpus.yaml", "smddp.yaml", "fsdp.yaml"])
 # and machine. Its last release is for PyTorch 2.4, so the launcher remarks:
 
 # %%
-[note for note in plan_of("smddp.yaml").notes if "SMDDP" in note][0]
+[note for note in plan_of(SPECS / "smddp.yaml").notes if "SMDDP" in note][0]
 
 # %% [markdown]
 # ## What to take away

@@ -50,7 +50,8 @@ from labkit.checks import predict, reveal
 from labkit.commands import run
 from labkit.costs import bill, price
 from labkit.data import dataset
-from labkit.launching import cost, plan_of, refusals, rights, run_id, write_spec
+from labkit.launch_plans import cost, plan_of
+from labkit.launching import refusals, rights, run_id, write_spec
 from labkit.project import BUNDLE, ROOT, work
 from labkit.tables import table
 

@@ -46,7 +46,7 @@ from labkit.checks import predict, reveal
 from labkit.commands import run
 from labkit.data import datalist, dataset
 from labkit.figures import show
-from labkit.launch_plans import bill_of, plan_of, tuning_table
+from labkit.launch_plans import SPECS, cost, plan_of, tuning_table
 from labkit.project import BUNDLE, work
 from labkit.search_figures import asha_figure, learning, learning_figure, picture_figure
 from labkit.tables import table
@@ -338,11 +338,11 @@ table(
 ceiling = predict("The highest bill of the tuning job?", 18, unit="USD")  # solution: 72.7
 
 # %%
-plan = plan_of("tune.yaml", "tune")
+plan = plan_of(SPECS / "tune.yaml", jobs=["tune"])
 tuning_table(plan)
 
 # %%
-bill = bill_of(plan)
+bill = cost(plan)
 reveal(ceiling, round(bill.high, 2), "trials x hours x price; three at a time make it sooner over, not cheaper.")
 table(
     [[line.what, f"{line.low:,.2f} to {line.high:,.2f}", line.note] for line in bill.lines],

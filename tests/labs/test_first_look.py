@@ -98,7 +98,7 @@ def test_a_tissue_has_the_colour_that_the_viewer_gives_it(label: Nifti1Image) ->
     ids[1:7, 1:7, 4] = np.arange(36).reshape(6, 6) % 5
     scheme = get_scheme("brats2024")
     assert scheme.labels[4] == "resection cavity"
-    scan = nib.Nifti1Image(np.full(ids.shape, 100, np.uint8), label.affine)
+    scan = nib.Nifti1Image(np.full(ids.shape, 100, np.float32), label.affine)
     scans = {"T1w": scan, "T1gd": scan}
     figure = modalities_figure(scans, nib.Nifti1Image(ids, label.affine), scheme, outlined=True)
     shown = {patch.get_label(): to_hex(patch.get_facecolor()).upper() for patch in figure.legends[0].get_patches()}
