@@ -33,6 +33,7 @@ def test_the_split_and_the_epochs_follow_from_the_cases(tmp_path: Path, tiny_dec
     assert training.counts() == {"training": 6, "validation": 1, "test": 1}
     knobs = json.loads(training.knobs_file.read_text())
     # Six steps an epoch: four epochs are the first that hold 20.
+    assert training.steps == 24
     assert knobs["epochs"] == 4 and knobs["val_interval"] == 1
     assert {name: knobs[name] for name in KNOBS} == KNOBS
 
