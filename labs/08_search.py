@@ -39,14 +39,15 @@ CPUS: int = 2  # processors that the search may use; each runs one trial at a ti
 
 # %%
 import json
-import os
+from pathlib import Path
 
 from labkit import searches
 from labkit.checks import predict, reveal
-from labkit.commands import run
+from labkit.commands import quoted, run
 from labkit.data import datalist, dataset
 from labkit.figures import show
 from labkit.launch_plans import SPECS, cost, plan_of, tuning_table
+from labkit.model import typed
 from labkit.project import BUNDLE, work
 from labkit.search_figures import asha_figure, learning, learning_figure, picture_figure
 from labkit.tables import table
@@ -178,8 +179,11 @@ show(
 trained = predict("Epochs of the four trials in all?", 10)  # solution
 
 # %%
-here = os.path.relpath(folder, BUNDLE)
-found = run(f"python -m scripts.tune --search {here}/four.json --output_dir {here}/search --num_cpus {CPUS}")
+here = Path(typed(folder))
+found = run(
+    f"python -m scripts.tune --search {quoted(here / 'four.json')} --output_dir {quoted(here / 'search')} "
+    f"--num_cpus {CPUS}"
+)
 rows = searches.results(folder / "search")
 assert {row["status"] for row in rows} <= {"finished", "stopped"}, "a trial failed"
 table(

@@ -151,13 +151,16 @@ def trained(dataset_dir: Path) -> Path:
 def bundle_command(configs: Sequence[str], **knobs: str) -> str:
     """``python -m monai.bundle run`` with config files and knobs, as one types it in ``bundle/``."""
     files = configs[0] if len(configs) == 1 else "[" + ",".join(f"'{file}'" for file in configs) + "]"
-    quoted = files if len(configs) == 1 else f'"{files}"'
+    word = shlex.quote(files) if len(configs) == 1 else f'"{files}"'
     words = " ".join(f"--{name} {shlex.quote(value)}" for name, value in knobs.items())
-    return f"python -m monai.bundle run --config_file {quoted} {words}".rstrip()
+    return f"python -m monai.bundle run --config_file {word} {words}".rstrip()
 
 
 def typed(path: Path) -> str:
-    """A path as one types it in ``bundle/``: relative where that does not leave the project, with forward slashes."""
+    """A path as one types it in ``bundle/``: relative where that does not leave the project, with forward slashes.
+
+    It is not quoted: :func:`bundle_command` does that, elsewhere ``commands.quoted``.
+    """
     path = path.resolve()
     inside = path.is_relative_to(BUNDLE.parent)
     return Path(os.path.relpath(path, BUNDLE)).as_posix() if inside else path.as_posix()

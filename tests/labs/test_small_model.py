@@ -60,6 +60,7 @@ def test_the_command_can_be_typed() -> None:
         "--dataset_dir", "phantom",
     ]  # fmt: skip
     assert "--config_file a.json" in bundle_command(["a.json"])
+    assert shlex.split(bundle_command(["my work/a.json"]))[-1] == "my work/a.json"
 
 
 def test_overrides_and_knobs_are_added(tmp_path: Path) -> None:
