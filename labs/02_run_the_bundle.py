@@ -41,11 +41,12 @@ STEPS: int = 160  # optimiser steps of the training, 50 at least; the epochs fol
 # %%
 from labkit.checks import predict, reveal
 from labkit.commands import run
-from labkit.configs import check_best_epoch, check_overrides, knob_rows, recipe, refusal
+from labkit.configs import check_best_epoch, check_overrides, knob_rows, refusal
 from labkit.data import dataset, label_scheme
 from labkit.figures import show
 from labkit.model import TRAIN, bundle_command, prepare, typed
 from labkit.project import work
+from labkit.recipe import recipe
 from labkit.tables import table
 
 # %%

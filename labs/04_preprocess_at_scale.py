@@ -68,16 +68,19 @@ table([*plan, ["written to", scratch]], ["part", "what"], "The plan")
 differ_guess = predict("Files that differ from a single run's?", 0, unit="files")  # solution
 
 # %%
-from labkit.commands import run
+import shlex
 
-flags = f"--dataset_dir {dataset_dir} --spacing {' '.join(map(str, SPACING_MM))}"
+from labkit.commands import quoted, run
+
+flags = f"--dataset_dir {quoted(dataset_dir)} --spacing {' '.join(map(str, SPACING_MM))}"
 for machine in range(MACHINES):
-    run(f"python -m scripts.store {flags} --store_dir {scratch}/machine{machine} --shard {machine}/{MACHINES}")
+    target = quoted(scratch / f"machine{machine}")
+    run(f"python -m scripts.store {flags} --store_dir {target} --shard {machine}/{MACHINES}")
 
 # The same without shards, in this process.
 from scripts import store
 
-status = store.main([*flags.split(), "--store_dir", str(scratch / "alone")])
+status = store.main([*shlex.split(flags), "--store_dir", str(scratch / "alone")])
 
 # %%
 from labkit.shards import contents, union

@@ -41,17 +41,17 @@ PATCH: int = 32  # edge of the training crop in voxels, a multiple of 16
 
 # %%
 import json
-import os
+from pathlib import Path
 
 from labkit import batches
 from labkit.checks import predict, reveal
-from labkit.commands import run
+from labkit.commands import quoted, run
 from labkit.costs import bill
 from labkit.data import datalist, dataset
 from labkit.figures import show
-from labkit.launch_plans import plan_of, training_table
+from labkit.launch_plans import SPECS, plan_of, training_table
 from labkit.many_gpus import loss_figure, state_figure, state_mb, step_figure
-from labkit.project import BUNDLE, ROOT, work
+from labkit.project import ROOT, work
 from labkit.tables import table
 from scripts import scaling_published as published
 from scripts.scaling import Step, scaling_efficiency
@@ -210,6 +210,8 @@ check_deal(deal)
 # samplers. To compare, we take out all that is random: one crop from the middle of each case, and no shuffling.
 
 # %%
+from labkit.model import typed
+
 dataset_dir, folder = dataset(DATA), work("05", fresh=True)
 listed = datalist(dataset_dir, folder, training=2 * PROCESSES, validation=3)
 crop = {"_target_": "ResizeWithPadOrCropd", "keys": ["image", "label"], "spatial_size": [PATCH] * 3}
@@ -220,15 +222,16 @@ recipe = {
     "one_pass_ratio": 1000.0, "epochs": EPOCHS, "warmup_epochs": 0, "val_interval": 1, "image_interval": 0,
 }  # fmt: skip
 (folder / "plain.json").write_text(json.dumps(recipe, indent=1))
-here = os.path.relpath(folder, BUNDLE)
+here = Path(typed(folder))
 
 # %% [markdown]
 # First one process with the whole batch:
 
 # %%
 one = run(
-    f"python -m monai.bundle run --config_file \"['configs/train.json','{here}/plain.json']\" --batch_size {PROCESSES} "
-    f"--train::dataloader::shuffle False --output_dir {here}/one --ckpt_dir {here}/one/models"
+    f"python -m monai.bundle run --config_file \"['configs/train.json','{here.as_posix()}/plain.json']\" "
+    f"--batch_size {PROCESSES} --train::dataloader::shuffle False --output_dir {quoted(here / 'one')} "
+    f"--ckpt_dir {quoted(here / 'one' / 'models')}"
 )
 table([[line] for line in one.find(r"training: |epoch \d")], ["its log"])
 
@@ -250,8 +253,9 @@ for part in ("train", "validate"):
 (folder / "noted.json").write_text(json.dumps(recipe, indent=1))
 several = run(
     f"torchrun --standalone --nproc_per_node={PROCESSES} -m monai.bundle run "
-    f"--config_file \"['configs/train.json','configs/multi_gpu_train.json','{here}/noted.json']\" --batch_size 1 "
-    f"--train::sampler::shuffle False --output_dir {here}/several --ckpt_dir {here}/several/models",
+    f"--config_file \"['configs/train.json','configs/multi_gpu_train.json','{here.as_posix()}/noted.json']\" "
+    f"--batch_size 1 --train::sampler::shuffle False --output_dir {quoted(here / 'several')} "
+    f"--ckpt_dir {quoted(here / 'several' / 'models')}",
     env={"PYTHONPATH": ".."},
 )
 table([[line] for line in several.find(r"backend|training: |epoch \d")], ["the log, which rank 0 alone writes"])
@@ -264,7 +268,10 @@ records = {
 losses = {name: [record["train_loss"] for record in rows] for name, rows in records.items()}
 off = 100 * abs(losses["several"][-1] / losses["one"][-1] - 1)
 assert off < 0.1, "several processes learnt something else than one"
-show(loss_figure(losses["one"], losses["several"]), f"two loss curves that differ by {off:.1g} % in the last epoch")
+show(
+    loss_figure(losses["one"], losses["several"], PROCESSES),
+    f"two loss curves that differ by {off:.1g} % in the last epoch",
+)
 reveal(difference, round(off, 3), "the processes' gradients, averaged, are the whole batch's, but for rounding.")
 
 # %% [markdown]
@@ -370,8 +377,7 @@ check_state(sharded_mb)
 
 # %%
 (folder / "shares").mkdir(exist_ok=True)
-here_from_root = os.path.relpath(folder / "shares", ROOT)
-run(f"torchrun --standalone --nproc_per_node=2 -m labs.labkit.rank_memory {here_from_root}", cwd=ROOT)
+run(f"torchrun --standalone --nproc_per_node=2 -m labs.labkit.rank_memory {quoted(folder / 'shares')}", cwd=ROOT)
 shares = [json.loads((folder / "shares" / f"{rank}.json").read_text()) for rank in range(2)]
 kinds = ["weights", "gradients", "moments", "whole copy"]
 held = {(side, rank): sum(share[side].values()) for rank, share in enumerate(shares) for side in ("DDP", "FSDP")}
@@ -481,7 +487,7 @@ training_table(["many_gpus.yaml", "smddp.yaml", "fsdp.yaml"])
 # and machine. Its last release is for PyTorch 2.4, so the launcher remarks:
 
 # %%
-[note for note in plan_of("smddp.yaml").notes if "SMDDP" in note][0]
+[note for note in plan_of(SPECS / "smddp.yaml").notes if "SMDDP" in note][0]
 
 # %% [markdown]
 # ## What to take away

@@ -47,10 +47,11 @@ KEEP_MODEL: bool = True  # where COMPUTE is sagemaker: False deletes the run's f
 # %%
 import labkit  # noqa: F401
 from labkit.checks import predict, reveal
-from labkit.commands import run
+from labkit.commands import quoted, run
 from labkit.costs import bill, price
 from labkit.data import dataset
-from labkit.launching import cost, plan_of, refusals, rights, run_id, write_spec
+from labkit.launch_plans import cost, plan_of
+from labkit.launching import refusals, rights, run_id, write_spec
 from labkit.project import BUNDLE, ROOT, work
 from labkit.tables import table
 
@@ -78,7 +79,7 @@ most = predict("The most that the job can cost?", 0.8, unit="USD")  # solution: 
 
 # %%
 RUN = run_id(SPEC)
-planned = run(f"python -m sm_launch plan {SPEC} --run {RUN}", cwd=ROOT)
+planned = run(f"python -m sm_launch plan {quoted(SPEC)} --run {RUN}", cwd=ROOT)
 print(planned.output)
 
 # %%
@@ -204,8 +205,8 @@ share = predict("Part of the job's time that is spent in epochs?", 25, unit="%")
 # and cost stand above. It needs an AWS account, your BUCKET and your ROLE; untested on AWS.
 
 # %%
-here = f"python -m sm_launch local {SPEC} --run {RUN} --work-dir {folder / 'local'}"
-there = f"python -m sm_launch apply {SPEC} --run {RUN} --yes"
+here = f"python -m sm_launch local {quoted(SPEC)} --run {RUN} --work-dir {quoted(folder / 'local')}"
+there = f"python -m sm_launch apply {quoted(SPEC)} --run {RUN} --yes"
 done = run(there if in_account else here, cwd=ROOT, timeout_s=7200 if in_account else 600)
 print(done.tail(6))
 

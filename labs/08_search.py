@@ -39,14 +39,15 @@ CPUS: int = 2  # processors that the search may use; each runs one trial at a ti
 
 # %%
 import json
-import os
+from pathlib import Path
 
 from labkit import searches
 from labkit.checks import predict, reveal
-from labkit.commands import run
+from labkit.commands import quoted, run
 from labkit.data import datalist, dataset
 from labkit.figures import show
-from labkit.launch_plans import bill_of, plan_of, tuning_table
+from labkit.launch_plans import SPECS, cost, plan_of, tuning_table
+from labkit.model import typed
 from labkit.project import BUNDLE, work
 from labkit.search_figures import asha_figure, learning, learning_figure, picture_figure
 from labkit.tables import table
@@ -179,8 +180,11 @@ show(
 trained = predict("Epochs of the four trials in all?", 10)  # solution
 
 # %%
-here = os.path.relpath(folder, BUNDLE)
-found = run(f"python -m scripts.tune --search {here}/small_grid.json --output_dir {here}/search --num_cpus {CPUS}")
+here = Path(typed(folder))
+found = run(
+    f"python -m scripts.tune --search {quoted(here / 'small_grid.json')} --output_dir {quoted(here / 'search')} "
+    f"--num_cpus {CPUS}"
+)
 rows = searches.results(folder / "search")
 assert {row["status"] for row in rows} <= {"finished", "stopped"}, "a trial failed"
 table(
@@ -340,11 +344,11 @@ table(
 ceiling = predict("The highest bill of the tuning job?", 18, unit="USD")  # solution: 72.7
 
 # %%
-plan = plan_of("tune.yaml", "tune")
+plan = plan_of(SPECS / "tune.yaml", jobs=["tune"])
 tuning_table(plan)
 
 # %%
-bill = bill_of(plan)
+bill = cost(plan)
 reveal(ceiling, round(bill.high, 2), "trials x hours x price; three at a time make it sooner over, not cheaper.")
 table(
     [[line.what, f"{line.low:,.2f} to {line.high:,.2f}", line.note] for line in bill.lines],

@@ -50,7 +50,7 @@ MODEL_URI: str = "s3://my-brats-bucket/model.tar.gz"  # a model artifact in S3, 
 # %%
 import labkit  # noqa: F401
 from labkit.checks import predict, reveal
-from labkit.commands import run
+from labkit.commands import quoted, run
 from labkit.data import dataset, listed
 from labkit.endpoint import Endpoint, cases_folder, make_artifact
 from labkit.model import trained
@@ -227,8 +227,8 @@ check_modes(modes)
 differing = predict("Voxels that differ?", 0, unit="voxels")  # solution
 
 # %%
-inference = f"python -m monai.bundle run --config_file configs/inference.json --output_dir {folder / 'local'}"
-inference += f" --dataset_dir {folder / 'cases'}"
+inference = f"python -m monai.bundle run --config_file configs/inference.json --output_dir {quoted(folder / 'local')}"
+inference += f" --dataset_dir {quoted(folder / 'cases')}"
 done = run(inference, cwd=artifact / "bundle")
 print(done.tail(len(cases)))
 
@@ -303,7 +303,7 @@ settings = {
     "deploy.instance_type": INSTANCE,
 }  # fmt: skip
 words = " ".join(f"--set {key}={value}" for key, value in settings.items())
-planned = run(f"python -m sm_launch plan {spec} --run {run_name} {words}", cwd=ROOT)
+planned = run(f"python -m sm_launch plan {quoted(spec)} --run {run_name} {words}", cwd=ROOT)
 steps = planned.find(r"^ +\d+  [A-Z]")
 assert any("RegisterScalableTarget" in step for step in steps)
 print("\n".join([*steps, *planned.find("scales to zero")]))
@@ -315,9 +315,9 @@ print("\n".join([*steps, *planned.find("scales to zero")]))
 # %%
 if COMPUTE == "sagemaker":
     try:
-        run(f"python -m sm_launch apply {spec} --run {run_name} --yes {words}", cwd=ROOT, timeout_s=3600)
+        run(f"python -m sm_launch apply {quoted(spec)} --run {run_name} --yes {words}", cwd=ROOT, timeout_s=3600)
         run(
-            f"python -m sm_launch predict {run_name} {folder / 'cases'} {folder / 'aws'} --yes",
+            f"python -m sm_launch predict {run_name} {quoted(folder / 'cases')} {quoted(folder / 'aws')} --yes",
             cwd=ROOT,
             timeout_s=3600,
         )

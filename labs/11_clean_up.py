@@ -45,7 +45,7 @@ REGION: str = "us-east-1"  # whose prices
 import labkit  # noqa: F401
 from labkit.checks import predict, reveal
 from labkit.cleaning import elsewhere, inventory, look, remove
-from labkit.commands import run
+from labkit.commands import quoted, run
 from labkit.data import dataset
 from labkit.project import BUNDLE, ROOT, WORK, work
 from labkit.tables import table
@@ -80,7 +80,7 @@ content = {
 }  # fmt: skip
 spec = write_spec(folder / "spec.yaml", content)
 made_by = run_id(spec)
-done = run(f"python -m sm_launch local {spec} --run {made_by} --work-dir {folder / 'local'}", cwd=ROOT)
+done = run(f"python -m sm_launch local {quoted(spec)} --run {made_by} --work-dir {quoted(folder / 'local')}", cwd=ROOT)
 print("\n".join(done.find(r"Completed|left out|all is in"))[:600])
 
 # %%

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scripts.errors import InputError
-from scripts.figures import BLUE, ORANGE, PURPLE, SKY_BLUE, WINDOW_PERCENT, YELLOW
+from scripts.figures import BLUE, ORANGE, PURPLE, SKY_BLUE, VERMILLION, WINDOW_PERCENT, YELLOW
 from scripts.labels import REGION_NAMES, Scheme
 from scripts.slices import EDGES, PLANES, brain_box, tumour_slices
 from scripts.viewer_case import ViewedCase
@@ -38,7 +38,6 @@ JPEG_QUALITIES = (80, 65, 50, 35)
 IMAGE_BYTES = 3_600_000
 REGION_COLOURS = {"WT": SKY_BLUE, "TC": ORANGE, "ET": PURPLE}
 OTHER_COLOUR = YELLOW
-VERMILLION = "#D55E00"
 ERROR_COLOURS = {"missed": BLUE, "false": VERMILLION, "wrong": YELLOW}
 
 

@@ -81,10 +81,16 @@ def check_cases_a_gpu(answer: Callable[[int, int], int]) -> None:
     right("the batch is shared out among all processes, so the global batch does not depend on the machine.")
 
 
-def dealt(cases: int, processes: int) -> list[list[int]]:
-    """What PyTorch's DistributedSampler, as it comes, gives each process in its first epoch."""
+def dealt(cases: int, processes: int, shuffle: bool = True) -> list[list[int]]:
+    """What PyTorch's DistributedSampler gives each process in its first epoch.
+
+    Args:
+        cases: of the data set.
+        processes: of the job.
+        shuffle: as the sampler comes; without, the cases stay in the order of the files.
+    """
     return [
-        list(DistributedSampler(range(cases), num_replicas=processes, rank=rank, shuffle=True))
+        list(DistributedSampler(range(cases), num_replicas=processes, rank=rank, shuffle=shuffle))
         for rank in range(processes)
     ]
 

@@ -7,7 +7,7 @@ unanswered notebook stops there with a hint.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from html import escape, unescape
 from typing import Any, NoReturn
@@ -88,6 +88,18 @@ def answered(answer: Any, what: str = "this exercise") -> Any:
     if answer is UNANSWERED:
         hint(f"{what} has no answer yet; replace the dots.")
     return answer
+
+
+def called(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a learner's function gives.
+
+    Raises:
+        NotYet: it is not written yet.
+    """
+    result = answered(function)(*arguments)
+    if result is None or result is UNANSWERED:
+        hint(f"{function.__name__} returns nothing yet; write its body.")
+    return result
 
 
 def require(condition: bool, clue: str) -> None:

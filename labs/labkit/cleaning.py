@@ -13,17 +13,15 @@ from typing import Any
 from scripts.errors import InputError
 from scripts.files import cache_dir
 
+from sm_launch.cost import HOURS_PER_DAY
 from sm_launch.manifest import GONE, all_runs, home
 from sm_launch.prices import HOURS_PER_MONTH, TablePrices
 from sm_launch.resources import KINDS
 
 from .checks import answered, require, right
-from .costs import REGION, price
+from .costs import REGION, TOLERANCE, price
 from .project import BUNDLE, WORK
 
-HOURS_PER_DAY = 24
-# Of an answer in dollars: cents may be rounded.
-TOLERANCE = 0.01
 # AWS's published notebooks: 2,400 GiB of SSD, PERSISTENT_1 with 200 MB/s a TiB; the price table has today's nearest.
 PUBLISHED_FSX_GIB, FSX_KIND, FSX_THROUGHPUT = 2400, "PERSISTENT_2", 250
 AVAILABLE = "AVAILABLE"

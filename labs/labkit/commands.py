@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import TracebackType
 
 import psutil
@@ -107,6 +107,11 @@ def run(
         raise CommandFailed(f"The command {why}. Its last lines:\n{done.tail()}")
     line.show(f"done in {done.seconds:.1f} s, {done.peak_mb:,.0f} MB at most", last=True)
     return done
+
+
+def quoted(path: PurePath) -> str:
+    """A path as one word of a command, whatever stands in it: forward slashes, since a command's backslashes escape."""
+    return shlex.quote(path.as_posix())
 
 
 def _arguments(command: str) -> list[str]:

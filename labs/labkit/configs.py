@@ -12,25 +12,13 @@ from scripts.errors import find_input_error
 from scripts.records import read_metrics
 
 from .checks import answered, require, right
-from .model import TRAIN, Training
+from .model import Training
 from .project import BUNDLE, work
+from .recipe import recipe
 
 FIRST_CHANNELS = 8
 SPACING_MM = 3.0
 PATCH = 32
-
-
-def recipe(overrides: Mapping[str, Any] | None = None) -> ConfigParser:
-    """The bundle's training recipe, read and not run.
-
-    Args:
-        overrides: entries to change, by their ids.
-    """
-    parser = ConfigParser()
-    parser.read_config(str(BUNDLE / TRAIN))
-    parser["bundle_root"] = str(BUNDLE)
-    parser.update(dict(overrides or {}))
-    return parser
 
 
 def knob_rows(parser: ConfigParser, names: Sequence[str]) -> list[list[str]]:

@@ -13,6 +13,8 @@ from sm_launch.views import TRAINING
 from .tables import Table
 
 REGION = "us-east-1"
+# Of an answer in dollars: cents may be rounded.
+TOLERANCE = 0.01
 
 
 def price(instance_type: str, region: str = REGION) -> float:

@@ -19,7 +19,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from sm_launch.container.artifact import assemble
@@ -89,7 +88,7 @@ def cases_folder(listed: Sequence[Mapping[str, Any]], target: Path) -> list[Case
 
 
 class Endpoint:
-    """A model behind the serving program, listening on this machine's loopback alone; a context manager.
+    """A model behind the serving program, listening on this machine's loopback alone, until :meth:`stop`.
 
     Args:
         artifact: folder of :func:`make_artifact`.
@@ -103,8 +102,8 @@ class Endpoint:
     """
 
     def __init__(self, artifact: Path, folder: Path) -> None:
-        command = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "sm_launch.container.serve"]
-        environment = {"BIND_HOST": "127.0.0.1"}
+        command = [sys.executable, "-m", "sm_launch.container.serve"]
+        environment = {"BIND_HOST": "127.0.0.1", "PYTHONPATH": str(ROOT)}
         if threads := os.environ.get("OMP_NUM_THREADS"):
             environment["OMP_NUM_THREADS"] = threads
         began = time.perf_counter()
@@ -174,14 +173,6 @@ class Endpoint:
             queue.shutdown(cancel_futures=True)
         if self.server.returncode() is None:
             self.server.stop()
-
-    def __enter__(self) -> Endpoint:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def _answered(self, case: Case, answers: Path) -> Path:
         content = _content(self._post(case, ANY), case)

@@ -9,6 +9,8 @@ from IPython.display import Image, display
 from matplotlib.figure import Figure
 
 DPI = 100
+# Beside the palette of scripts.figures: what is not in question.
+GREY = "#666666"
 
 
 def show(figure: Figure, alt: str) -> None:

@@ -12,21 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from nibabel.nifti1 import Nifti1Image
 from nilearn import image, plotting
+from scripts.figures import tissue_colours
 from scripts.labels import Scheme
 
 from .checks import answered, require, right
 
-# Okabe and Ito's palette, told apart with any colour vision; the viewer's colours of the same tissues.
-TISSUE_COLOURS = {"edema": "#56B4E9", "enhancing": "#CC79A7", "core": "#E69F00"}
 MM3_PER_ML = 1000.0
-
-
-def colour(tissue: str) -> str:
-    """The colour of a tissue, by its name in a label scheme."""
-    name = tissue.lower()
-    if "edema" in name or "snfh" in name:
-        return TISSUE_COLOURS["edema"]
-    return TISSUE_COLOURS["enhancing" if name.startswith("enhancing") else "core"]
 
 
 def modalities_figure(scans: Mapping[str, Nifti1Image], label: Nifti1Image, scheme: Scheme, outlined: bool) -> Figure:
@@ -43,6 +34,7 @@ def modalities_figure(scans: Mapping[str, Nifti1Image], label: Nifti1Image, sche
     ids = np.asarray(label.dataobj)
     height_mm = nib.affines.apply_affine(label.affine, np.argwhere(ids > 0).mean(axis=0))[2]
     figure, axes = plt.subplots(1, len(scans), figsize=(3.3 * len(scans), 3.9))
+    colours = tissue_colours(scheme)
     present = [value for value in scheme.labels if (ids == value).any()]
     for axis, (name, scan) in zip(axes, scans.items(), strict=True):
         top = float(np.percentile(scan.get_fdata(dtype=np.float32), 99.7))
@@ -52,10 +44,10 @@ def modalities_figure(scans: Mapping[str, Nifti1Image], label: Nifti1Image, sche
         )  # fmt: skip
         for value in present if outlined else ():
             tissue = nib.Nifti1Image((ids == value).astype(np.uint8), label.affine)
-            view.add_contours(tissue, levels=[0.5], colors=[colour(scheme.labels[value])], linewidths=1.4)
+            view.add_contours(tissue, levels=[0.5], colors=[colours[value]], linewidths=1.4)
     if outlined:
         # Numbers only: which is which tissue is what the lab asks.
-        patches = [Patch(color=colour(scheme.labels[value]), label=f"label {value}") for value in present]
+        patches = [Patch(color=colours[value], label=f"label {value}") for value in present]
         figure.legend(handles=patches, loc="lower center", ncol=len(patches), frameon=False)
     return figure
 

@@ -1,66 +1,63 @@
-"""What sm_launch would ask of AWS for its shipped specs, as tables; nothing is sent, and no account is needed."""
+"""What sm_launch would ask of AWS for a spec, as plans and tables; nothing is sent, and no account is needed."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
-from sm_launch.cost import Estimate, estimate
+from sm_launch.cost import Estimate, Hours, estimate
 from sm_launch.plan import make_plan
 from sm_launch.reading import read
 from sm_launch.steps import Plan
+from sm_launch.views import instructions
 
 from .project import ROOT
 from .tables import Table
 
 SPECS = ROOT / "sm_launch" / "specs"
-JOB_FILE = "job.json"
 RUN = "brats-plan"
 
 
-def plan_of(spec: str, job: str = "train", changes: Sequence[str] = ()) -> Plan:
-    """The plan of one job of a shipped spec.
+def plan_of(spec: Path, run: str = RUN, changes: Sequence[str] = (), jobs: Sequence[str] = ()) -> Plan:
+    """The plan of a spec file, made without a call to AWS and not judged yet.
 
     Args:
-        spec: name of its file, such as ``smddp.yaml``.
-        job: ``train`` or ``tune``.
-        changes: ``train.instance_count=2``-like.
+        spec: YAML file, such as one of ``SPECS``.
+        run: the run's id.
+        changes: as after ``--set``.
+        jobs: of the spec, such as ``train``; all if empty.
 
     Raises:
-        LaunchError: the spec is wrong.
+        LaunchError: the spec names what is not there, or contradicts itself.
     """
-    return make_plan(read(SPECS / spec, changes), RUN, [job])
+    return make_plan(read(spec, changes), run, jobs)
 
 
-def job_of(plan: Plan) -> dict[str, Any]:
-    """What the plan's container will be told: its job.json."""
-    found = next(upload for upload in plan.uploads if upload.uri.endswith(f"/{JOB_FILE}"))
-    return json.loads(found.data if found.data is not None else found.path.read_bytes())
+def cost(plan: Plan) -> Estimate:
+    """What a plan costs by the dated price table."""
+    hours = {step.name: Hours(step.expected_hours, step.expected_hours) for step in plan.steps if step.expected_hours}
+    return estimate(plan, hours)
 
 
 def training_table(specs: Sequence[str]) -> Table:
     """How trainings of the shipped specs differ: machines, image, launcher, configs, the bill's ceiling."""
     rows = []
     for spec in specs:
-        plan = plan_of(spec)
-        request, job = plan.steps[-1].request, job_of(plan)
+        plan = plan_of(SPECS / spec, jobs=["train"])
+        request = plan.steps[-1].request
+        job, bill = instructions(plan, request), cost(plan)
         machines = request["ResourceConfig"]
         image = request["AlgorithmSpecification"]["TrainingImage"].rpartition("/")[2]
         overrides = [name.rpartition("/")[2] for name in job["configs"] if "train.json" in name or "network" in name]
         rows.append(
             [
                 spec, f"{machines['InstanceCount']} x {machines['InstanceType']}", image, job["launch"],
-                job["overrides"].get("backend", "-"), ", ".join(overrides), f"${estimate(plan).high:,.0f}",
+                job["overrides"].get("backend", "-"), ", ".join(overrides), f"${bill.high:,.0f}",
             ]
         )  # fmt: skip
     columns = ["spec", "machines", "image", "started by", "backend", "configs", "24 h at most"]
-    return Table(columns, rows, f"prices of {estimate(plan).source[:10]}; needs an AWS account; untested on AWS")
-
-
-def bill_of(plan: Plan) -> Estimate:
-    """What the plan costs, by the launcher's dated table."""
-    return estimate(plan)
+    return Table(columns, rows, f"prices of {bill.source[:10]}; needs an AWS account; untested on AWS")
 
 
 def tuning_table(plan: Plan) -> Table:

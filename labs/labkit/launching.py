@@ -16,15 +16,14 @@ from scripts.scaling_published import PUBLISHED_EPOCHS_S
 
 from sm_launch.checks import problems
 from sm_launch.commands_plan import policies
-from sm_launch.cost import Estimate, Hours
-from sm_launch.cost import estimate as cost_of
 from sm_launch.errors import LaunchError
-from sm_launch.plan import make_plan, new_run
+from sm_launch.plan import new_run
 from sm_launch.reading import read
 from sm_launch.steps import Plan
 
 from .checks import answered, require, right
 from .costs import bill, price
+from .launch_plans import plan_of
 from .tables import Table, table
 
 # aws.amazon.com/blogs/industries/scalable-medical-computer-vision-model-training-with-amazon-sagemaker-part-2/
@@ -59,32 +58,12 @@ def run_id(spec: Path) -> str:
     return new_run(read(spec), datetime.now(timezone.utc))
 
 
-def plan_of(spec: Path, run: str, changes: Sequence[str] = ()) -> Plan:
-    """The plan of a spec file, made without a call to AWS and not judged yet.
-
-    Args:
-        spec: YAML file.
-        run: the run's id.
-        changes: as after ``--set``.
-
-    Raises:
-        LaunchError: the spec names what is not there, or contradicts itself.
-    """
-    return make_plan(read(spec, changes), run)
-
-
 def refusals(spec: Path, run: str, changes: Sequence[str]) -> list[str]:
     """Why a changed spec may not be carried out, a sentence each; empty if it may."""
     try:
         return problems(plan_of(spec, run, changes))
     except LaunchError as error:
         return [str(error)]
-
-
-def cost(plan: Plan) -> Estimate:
-    """What a plan costs by the dated price table."""
-    hours = {step.name: Hours(step.expected_hours, step.expected_hours) for step in plan.steps if step.expected_hours}
-    return cost_of(plan, hours)
 
 
 def statements(documents: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:

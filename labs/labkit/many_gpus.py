@@ -7,14 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 import matplotlib.pyplot as plt
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from scripts.figures import BLUE, GREEN, ORANGE, VERMILLION
 from scripts.scaling_published import PUBLISHED_EPOCHS_S, Row
 
 from .checks import answered, require, right
 
 # float32 weights, gradients and AdamW's two moments.
 STATE_BYTES, WHOLE_COPY_BYTES = 16, 4
-# Okabe and Ito's, told apart with any kind of colour vision.
-ORANGE, BLUE, GREEN, VERMILLION = "#E69F00", "#0072B2", "#009E73", "#D55E00"
 TOLERANCE = 1e-6
 
 
@@ -108,12 +107,18 @@ def step_figure(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def loss_figure(one: Sequence[float], two: Sequence[float]) -> Figure:
-    """Training losses of one process with the whole batch and of two with half of it each."""
+def loss_figure(one: Sequence[float], several: Sequence[float], processes: int) -> Figure:
+    """Training losses of one process with the whole batch and of several that share it, one case each.
+
+    Args:
+        one: loss of each epoch.
+        several: likewise.
+        processes: how many share the batch; as many cases are in it.
+    """
     figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
     epochs = range(1, len(one) + 1)
-    axis.plot(epochs, one, "o-", color=BLUE, markersize=10, label="1 process, batch of 2")
-    axis.plot(epochs, two, "x--", color=ORANGE, markersize=8, label="2 processes, batch of 1 each")
+    axis.plot(epochs, one, "o-", color=BLUE, markersize=10, label=f"1 process, batch of {processes}")
+    axis.plot(epochs, several, "x--", color=ORANGE, markersize=8, label=f"{processes} processes, batch of 1 each")
     axis.set(xlabel="epoch", ylabel="training loss", xticks=list(epochs))
     axis.set_title("The two curves lie on each other")
     axis.legend(frameon=False)

@@ -25,7 +25,7 @@ from scripts.splits import PARTS
 
 from .commands import run
 from .data import datalist, listed
-from .project import BUNDLE, work
+from .project import BUNDLE, TRAIN, work
 
 # At 3 mm a crop of 32 voxels sees 96 mm, most of a brain, at a sixteenth of the voxels of the bundle's own recipe. So
 # small a network bears a learning rate ten times as high.
@@ -45,7 +45,6 @@ STEPS = 160
 VALIDATIONS = 5
 MOST_TRAINING, MOST_HELD_OUT, HELD_OUT_SHARE = 16, 4, 0.2
 RUN_NAME = "small"
-TRAIN = "configs/train.json"
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Training:
     Attributes:
         dataset_dir: where the cases are.
         folder: what belongs to the training: ``small.json``, ``datalist.json``, later the model and the run's folder.
-        steps: optimiser steps in all, to the next whole epoch.
+        steps: optimiser steps in all, of whole epochs.
     """
 
     dataset_dir: Path
@@ -106,7 +105,7 @@ def prepare(
     Args:
         dataset_dir: as :func:`labkit.data.dataset` gives it.
         folder: where the files go.
-        steps: optimiser steps; the epochs follow from the number of training cases.
+        steps: optimiser steps at least; they are filled up to whole epochs, of a step a training case.
         cases: the most to use, in all three parts.
 
     Raises:
@@ -117,7 +116,7 @@ def prepare(
     training = max(1, min(MOST_TRAINING, used - 2 * held_out))
     datalist(dataset_dir, folder, training=training, validation=held_out, test=held_out)
     epochs = math.ceil(steps / training)
-    prepared = Training(dataset_dir, folder, steps)
+    prepared = Training(dataset_dir, folder, epochs * training)
     write_json(prepared.knobs_file, KNOBS | {"epochs": epochs, "val_interval": max(1, epochs // VALIDATIONS)})
     return prepared
 
@@ -152,13 +151,16 @@ def trained(dataset_dir: Path) -> Path:
 def bundle_command(configs: Sequence[str], **knobs: str) -> str:
     """``python -m monai.bundle run`` with config files and knobs, as one types it in ``bundle/``."""
     files = configs[0] if len(configs) == 1 else "[" + ",".join(f"'{file}'" for file in configs) + "]"
-    quoted = files if len(configs) == 1 else f'"{files}"'
+    word = shlex.quote(files) if len(configs) == 1 else f'"{files}"'
     words = " ".join(f"--{name} {shlex.quote(value)}" for name, value in knobs.items())
-    return f"python -m monai.bundle run --config_file {quoted} {words}".rstrip()
+    return f"python -m monai.bundle run --config_file {word} {words}".rstrip()
 
 
 def typed(path: Path) -> str:
-    """A path as one types it in ``bundle/``: relative where that does not leave the project, with forward slashes."""
+    """A path as one types it in ``bundle/``: relative where that does not leave the project, with forward slashes.
+
+    It is not quoted: :func:`bundle_command` does that, elsewhere ``commands.quoted``.
+    """
     path = path.resolve()
     inside = path.is_relative_to(BUNDLE.parent)
     return Path(os.path.relpath(path, BUNDLE)).as_posix() if inside else path.as_posix()

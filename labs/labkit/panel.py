@@ -17,16 +17,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scripts.errors import InputError
-from scripts.figures import ORANGE, PURPLE, SKY_BLUE, WINDOW_PERCENT
+from scripts.figures import WINDOW_PERCENT
 from scripts.labels import REGION_NAMES, Scheme
 from scripts.slices import EDGES, PLANES, plane_slice, tumour_slices
+from scripts.viewer_data import REGION_COLOURS
 
 from . import paint
 from .effects import Effects, change_intensity, move
 from .panel_controls import effect_controls, view_controls
 
-# From the outermost in, as they are painted.
-REGION_COLOURS = {"WT": SKY_BLUE, "TC": ORANGE, "ET": PURPLE}
 BRAIN = np.uint8(128)
 PICTURE_HEIGHT = 380
 ALT = "One slice before and after the transforms that the panel's sliders set, with the tumour's regions"

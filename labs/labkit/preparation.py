@@ -10,19 +10,16 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
 from monai.transforms import Compose, RandFlip, RandSpatialCrop
 from numpy.typing import NDArray
 from scripts.errors import InputError
-from scripts.files import read_json
 from scripts.labels import Scheme
 from scripts.patches import PatchRecipe, locate_classes
 
-from .project import BUNDLE
+from .recipe import recipe
 
 # Crops of little but air would exaggerate what an order of transforms does.
 LEAST_BRAIN = 0.1
-RECIPE = BUNDLE / "configs" / "train.json"
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ def bundle_transforms(section: str, **knobs: Any) -> list[Callable[[Any], Any]]:
         section: ``deterministic_transforms`` or ``random_transforms``.
         knobs: values of train.json that are to be others, such as ``spacing``.
     """
-    return ConfigParser(read_json(RECIPE, "recipe") | knobs).get_parsed_content(section)
+    return recipe(knobs).get_parsed_content(section)
 
 
 def trace(transforms: Iterable[Callable[[Any], Any]], case: Mapping[str, Any]) -> list[Step]:

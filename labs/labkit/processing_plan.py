@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-
-from sm_launch.plan import make_plan
-from sm_launch.reading import read
 from sm_launch.steps import Plan
+from sm_launch.views import instructions
 
-from .project import ROOT
+from .launch_plans import SPECS, plan_of
 from .tables import Table
-
-SPEC = ROOT / "sm_launch" / "specs" / "one_gpu.yaml"
-RUN = "lab04"
-INSTRUCTIONS = "job.json"
 
 
 def planned(machines: int, instance_type: str) -> Plan:
@@ -25,7 +17,7 @@ def planned(machines: int, instance_type: str) -> Plan:
         instance_type: such as ``ml.c5.9xlarge``.
     """
     changes = [f"preprocess.instance_count={machines}", f"preprocess.instance_type={instance_type}"]
-    return make_plan(read(SPEC, changes), RUN, ("preprocess",))
+    return plan_of(SPECS / "one_gpu.yaml", changes=changes, jobs=["preprocess"])
 
 
 def inputs(plan: Plan) -> Table:
@@ -43,8 +35,8 @@ def job(plan: Plan) -> Table:
     request = plan.steps[0].request
     cluster = request["ProcessingResources"]["ClusterConfig"]
     output = request["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]
-    told = next(json.loads(one.data) for one in plan.uploads if one.uri.endswith(INSTRUCTIONS) and one.data)
-    command: Sequence[str] = ["python -m", told["module"], *told["arguments"]]
+    told = instructions(plan, request)
+    command = ["python -m", told["module"], *told["arguments"]]
     rows = [
         ["machines", f"{cluster['InstanceCount']} x {cluster['InstanceType']}, {cluster['VolumeSizeInGB']} GB each"],
         ["command", " ".join(command)],

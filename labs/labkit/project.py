@@ -9,6 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "bundle"
+# In bundle/.
+TRAIN = "configs/train.json"
 LABS = ROOT / "labs"
 WORK_VARIABLE = "LABS_WORK"
 # Everything that labs make goes here, so that lab 11 can find it; git ignores it.

@@ -16,12 +16,11 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from monai.bundle import ConfigParser
 from scripts import distributed, fsdp
 from scripts.files import write_json
 from torch import nn
 
-from .project import BUNDLE
+from .recipe import recipe
 
 CPU = torch.device("cpu")
 PATCH = 32
@@ -37,10 +36,8 @@ def local_mb(tensors: Iterable[Any]) -> float:
 
 def make_network() -> nn.Module:
     """The recipe's network, the same weights in every process."""
-    parser = ConfigParser()
-    parser.read_config(str(BUNDLE / "configs" / "train.json"))
     torch.manual_seed(0)
-    return parser.get_parsed_content("network_def").to(CPU)
+    return recipe().get_parsed_content("network_def").to(CPU)
 
 
 def state_of(network: nn.Module) -> dict[str, float]:

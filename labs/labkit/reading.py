@@ -17,9 +17,9 @@ from monai.data import SmartCacheDataset
 from monai.transforms import Compose
 
 from .data import listed
-from .project import BUNDLE, ROOT
+from .project import ROOT
+from .recipe import recipe
 
-CONFIGS = BUNDLE / "configs"
 WAYS = ("dataset", "persistent", "cache", "smart_cache", "store")
 # The knob that says where a way keeps its files.
 FOLDER_KNOBS = {"persistent": "cache_dir", "store": "store_dir"}
@@ -63,17 +63,9 @@ def items_of(dataset_dir: Path, count: int | None = None) -> list[dict[str, Any]
     ]
 
 
-def parsed(ways: Sequence[str], changes: Mapping[str, Any]) -> ConfigParser:
-    """train.json with the overrides of ``configs/data`` that ``ways`` names, and with ``changes``."""
-    parser = ConfigParser()
-    parser.read_config([str(CONFIGS / "train.json"), *(str(CONFIGS / "data" / f"{way}.json") for way in ways)])
-    parser.update(dict(changes))
-    return parser
-
-
 def transforms(spacing: Sequence[float], patch_size: Sequence[int]) -> tuple[list[Any], list[Any]]:
     """The deterministic and the random transforms of the recipe, for voxels of ``spacing`` mm."""
-    parser = parsed((), {"spacing": list(spacing), "patch_size": list(patch_size), "crops_per_case": 1})
+    parser = recipe({"spacing": list(spacing), "patch_size": list(patch_size), "crops_per_case": 1})
     return parser.get_parsed_content("deterministic_transforms"), parser.get_parsed_content("random_transforms")
 
 
@@ -101,7 +93,7 @@ def _configured(
         changes[FOLDER_KNOBS[way]] = str(folder)
     if way in WITH_BAR:
         changes["train::dataset::progress"] = False
-    return parsed([way], changes)
+    return recipe(changes, [f"configs/data/{way}.json"])
 
 
 def step_costs(chain: Sequence[Any], item: Mapping[str, Any], rounds: int = 5) -> dict[str, float]:

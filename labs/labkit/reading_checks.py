@@ -9,7 +9,7 @@ from typing import Any
 from monai.data import SmartCacheDataset
 
 from .caches import smart_cache
-from .checks import answered, hint, require, right
+from .checks import answered, called, hint, require, right
 
 KEY_PARTS = ("paths of the files", "size and date of the files", "deterministic transforms", "random transforms")
 
@@ -79,8 +79,6 @@ def check_cache_rate(cache_rate: Callable[[int, float, float], float]) -> None:
 
 def _number(function: Callable[..., float], *arguments: float) -> float:
     """What the learner's function gives, a number."""
-    result = answered(function)(*arguments)
-    if result is None or result is ...:
-        hint(f"{function.__name__} returns nothing yet; write its body.")
+    result = called(function, *arguments)
     require(isinstance(result, int | float), f"{function.__name__} returns {result!r}; a number is wanted.")
     return float(result)

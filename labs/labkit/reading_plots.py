@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from scripts.figures import BLUE, GREEN, ORANGE, SKY_BLUE, VERMILLION
 
+from .figures import GREY
 from .reading import Reading
 from .waiting import share_at
 
-BLUE, ORANGE, GREEN, VERMILLION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#666666"
-WAY_COLOURS = {"dataset": VERMILLION, "persistent": ORANGE, "cache": BLUE, "smart_cache": "#56B4E9", "store": GREEN}
+WAY_COLOURS = {"dataset": VERMILLION, "persistent": ORANGE, "cache": BLUE, "smart_cache": SKY_BLUE, "store": GREEN}
 _STYLES = ("-", "--", "-.", ":", (0, (3, 1, 1, 1)))
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .checks import answered, hint, require, right
+from .checks import called, require, right
 from .copies import in_both, replicated, split_by_patient
 
 
@@ -14,7 +14,7 @@ def check_deal(deal: Callable[[list[Any], int], Sequence[Sequence[Any]]]) -> Non
     """A function that deals cases to machines."""
     for count, machines in ((484, 2), (5, 4), (484, 20), (3, 5)):
         cases = [f"case{number}" for number in range(count)]
-        shares = _called(deal, list(cases), machines)
+        shares = called(deal, list(cases), machines)
         require(
             isinstance(shares, Sequence) and len(shares) == machines,
             f"for {count} cases and {machines} machines, return a list of {machines} lists, one a machine.",
@@ -33,38 +33,28 @@ def check_deal(deal: Callable[[list[Any], int], Sequence[Sequence[Any]]]) -> Non
 
 def check_slowest(slowest: Callable[[int, int], int]) -> None:
     """A function from cases and machines to the cases of the busiest machine."""
-    result = _called(slowest, 5, 4)
+    result = called(slowest, 5, 4)
     require(result != 5 / 4, "a machine takes whole cases: nobody can prepare a quarter of one.")
     require(result != 1, "with one case on each of four machines, where is the fifth?")
     require(result == 2, f"five cases on four machines: somebody has more than one. You say {result}.")
-    require(_called(slowest, 484, 4) == 121, "484 cases are four equal shares of 121.")
-    require(
-        _called(slowest, 484, 20) == 25, "484 cases on 20 machines: some have 24, and the job waits for the others."
-    )
+    require(called(slowest, 484, 4) == 121, "484 cases are four equal shares of 121.")
+    require(called(slowest, 484, 20) == 25, "484 cases on 20 machines: some have 24, and the job waits for the others.")
     right("It is cases / machines, rounded up. The job lasts as long as the machine with most cases.")
 
 
 def check_leak(leaking: Callable[[list[str], list[str]], int]) -> None:
     """A function that counts the patients that are on both sides of a split."""
     training = ["A_copy001", "A_copy002", "B_copy001"]
-    result = _called(leaking, training, ["A_copy003", "C_copy001"])
+    result = called(leaking, training, ["A_copy003", "C_copy001"])
     require(result != 0, "A_copy003 is validated on; is patient A trained on? Compare patients, not file names.")
     require(result == 1, f"one patient, A, is on both sides; you count {result}.")
     require(
-        _called(leaking, training, ["A_copy003", "A_copy004"]) == 1,
+        called(leaking, training, ["A_copy003", "A_copy004"]) == 1,
         "two copies of A are still one patient: count patients.",
     )
-    require(_called(leaking, *split_by_patient(replicated(20, 3))) == 0, "a split by patient has nobody on both sides.")
+    require(called(leaking, *split_by_patient(replicated(20, 3))) == 0, "a split by patient has nobody on both sides.")
     require(
-        in_both(training, ["C_copy001"]) == _called(leaking, training, ["C_copy001"]),
+        in_both(training, ["C_copy001"]) == called(leaking, training, ["C_copy001"]),
         "patient C is in validation only.",
     )
     right("Compare who the files belong to. This line belongs into every project's tests.")
-
-
-def _called(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What the learner's function gives."""
-    result = answered(function)(*arguments)
-    if result is None or result is ...:
-        hint(f"{function.__name__} returns nothing yet; write its body.")
-    return result

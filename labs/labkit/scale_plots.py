@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
+from scripts.figures import BLUE, GREEN, VERMILLION
 
+from .figures import GREY
 from .shards import Fleet
 
-BLUE, ORANGE, GREEN, VERMILLION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#666666"
 T1GD = 2
 
 

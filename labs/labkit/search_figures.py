@@ -9,9 +9,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from scripts.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILLION
 
-# Okabe and Ito's, told apart with any kind of colour vision; a line style goes with each.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+# A line style goes with each.
+COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY_BLUE, BLACK)
 STYLES = ("o-", "s--", "^-.", "D:")
 
 

@@ -6,18 +6,16 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from sm_launch.cost import HOURS_PER_DAY
 from sm_launch.errors import LaunchError
 from sm_launch.serving import MB, MODES, check_payload
 
 from .checks import answered, require, right
-from .costs import price
+from .costs import TOLERANCE, price
 
-HOURS_PER_DAY = 24
 # Mean of the published data set's pairs of image and label, gzipped: 4.65 GB in 484 pairs.
 PUBLISHED_CASE_BYTES = int(9.6 * MB)
 WAKES_A_DAY, HOURS_A_WAKE = 2, 0.5
-# Of an answer in dollars: cents may be rounded.
-TOLERANCE = 0.01
 
 
 def verdicts(sizes: Mapping[str, int]) -> list[list[str]]:

@@ -11,11 +11,10 @@ import torch
 from monai.transforms import AsDiscrete
 from numpy.typing import NDArray
 from scripts.metrics import region_dice
-from torch.utils.data import DistributedSampler
 
+from .batches import dealt
 from .checks import answered, require, right
 
-MIDDLE = 0.5
 TRIALS = 20
 
 
@@ -57,7 +56,7 @@ def check_threshold(fixed: Any) -> None:
 
 def shards(cases: int, processes: int) -> list[list[int]]:
     """The cases that PyTorch's ``DistributedSampler`` gives each process, in file order."""
-    return [list(DistributedSampler(range(cases), processes, rank, shuffle=False)) for rank in range(processes)]
+    return dealt(cases, processes, shuffle=False)
 
 
 def check_gathered_mean(gathered_mean: Any, dice: Sequence[float]) -> None:

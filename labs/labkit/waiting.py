@@ -12,7 +12,7 @@ import torch
 from monai.data import DataLoader, Dataset
 from monai.data.utils import list_data_collate
 
-from .reading import parsed
+from .recipe import recipe
 
 PROCESS = "process"
 
@@ -36,7 +36,7 @@ class Waiting:
     @property
     def share(self) -> float:
         """Share of the time that the network waits."""
-        return self.wait_s / (self.wait_s + self.step_s)
+        return share_at(self.wait_s, self.step_s)
 
 
 def collate_with_process(samples: Sequence[Any]) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def plain_loader(items: Sequence[Any], chain: Sequence[Any], workers: int, keep_
 
 def training_step() -> Callable[[torch.Tensor, torch.Tensor], None]:
     """One step of the recipe's network, forward, backward and update, towards the whole tumour in all channels."""
-    network = parsed((), {}).get_parsed_content("network_def")
+    network = recipe().get_parsed_content("network_def")
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
 
     def step(image: torch.Tensor, label: torch.Tensor) -> None:
@@ -111,7 +111,7 @@ def share_at(sample_s: float, step_s: float) -> float:
     """Share of the time that a network waits if nothing prepares the next sample meanwhile.
 
     Args:
-        sample_s: seconds to prepare a sample.
-        step_s: seconds of a step.
+        sample_s: seconds to prepare a sample, or all seconds of waiting.
+        step_s: seconds of a step, or all seconds of steps.
     """
     return sample_s / (sample_s + step_s)

@@ -48,8 +48,9 @@ def cases(tiny_decathlon: Path, tmp_path_factory: pytest.TempPathFactory) -> lis
 @pytest.fixture(scope="module")
 def endpoint(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     """A running endpoint."""
-    with Endpoint(artifact, tmp_path_factory.mktemp("endpoint")) as running:
-        yield running
+    running = Endpoint(artifact, tmp_path_factory.mktemp("endpoint"))
+    yield running
+    running.stop()
     assert running.server.returncode() is not None
 
 

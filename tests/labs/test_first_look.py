@@ -13,14 +13,15 @@ from labkit.first_look import (
     check_error_factor,
     check_regions,
     check_volume,
-    colour,
     modalities_figure,
     takes_up_contrast,
     tissue_intensities,
     voxel_ml,
 )
+from matplotlib.colors import to_hex
 from nibabel.nifti1 import Nifti1Image
-from scripts.labels import SCHEMES, Scheme, get_scheme
+from scripts.figures import ORANGE, PURPLE, SKY_BLUE, YELLOW
+from scripts.labels import Scheme, get_scheme
 
 
 @pytest.fixture
@@ -92,11 +93,16 @@ def test_error_of_a_voxel_taken_for_a_millimetre(label: Nifti1Image) -> None:
         check_error_factor(..., label)
 
 
-def test_every_tissue_has_a_colour_of_its_kind() -> None:
-    for scheme in SCHEMES.values():
-        for value in scheme.regions.get("ET", ()):
-            assert colour(scheme.labels[value]) == "#CC79A7"
-    assert colour("edema (SNFH)") == colour("SNFH") == "#56B4E9" and colour("necrotic core") == "#E69F00"
+def test_a_tissue_has_the_colour_that_the_viewer_gives_it(label: Nifti1Image) -> None:
+    ids = np.zeros((8, 8, 8), np.uint8)
+    ids[1:7, 1:7, 4] = np.arange(36).reshape(6, 6) % 5
+    scheme = get_scheme("brats2024")
+    assert scheme.labels[4] == "resection cavity"
+    scan = nib.Nifti1Image(np.full(ids.shape, 100, np.float32), label.affine)
+    scans = {"T1w": scan, "T1gd": scan}
+    figure = modalities_figure(scans, nib.Nifti1Image(ids, label.affine), scheme, outlined=True)
+    shown = {patch.get_label(): to_hex(patch.get_facecolor()).upper() for patch in figure.legends[0].get_patches()}
+    assert shown == {"label 1": ORANGE, "label 2": SKY_BLUE, "label 3": PURPLE, "label 4": YELLOW}
 
 
 def test_figure_has_a_panel_a_modality(tiny_decathlon: Path) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from labkit import project
 from labkit.checks import NotYet
-from labkit.configs import check_best_epoch, check_overrides, knob_rows, recipe, refusal
+from labkit.configs import check_best_epoch, check_overrides, knob_rows, refusal
 from labkit.model import TRAIN, Training
+from labkit.recipe import recipe
 
 RIGHT = {
     "spacing": [3.0, 3.0, 3.0],

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from labkit.commands import CommandFailed, run
+from labkit.commands import CommandFailed, quoted, run
 from labkit.costs import bill, price
 from labkit.data import datalist, dataset, label_scheme, listed, modality_images
 from labkit.figures import show
@@ -50,6 +50,14 @@ class TestRun:
 
     def test_python_is_the_notebooks_own(self, tmp_path: Path) -> None:
         assert run('python -c "import sys; print(sys.executable)"', cwd=tmp_path).output == sys.executable
+
+    def test_a_path_is_one_word(self, tmp_path: Path) -> None:
+        folder = tmp_path / "my brain's data"
+        folder.mkdir()
+        (folder / "program.py").write_text("import sys\nprint(sys.argv[1:])\n")
+        done = run(f"python {quoted(folder / 'program.py')} --data {quoted(folder)}", cwd=folder)
+        assert done.output == str(["--data", str(folder)])
+        assert quoted(PureWindowsPath(r"C:\Users\Ann Lee\data")) == "'C:/Users/Ann Lee/data'"
 
 
 class TestData:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from labkit import launch_plans
+from labkit.launch_plans import SPECS, plan_of
 
 
 def test_trainings_differ_in_machines_launcher_and_backend() -> None:
@@ -14,14 +15,10 @@ def test_trainings_differ_in_machines_launcher_and_backend() -> None:
 
 
 def test_a_tuning_job_is_the_search_file() -> None:
-    plan = launch_plans.plan_of("tune.yaml", "tune")
+    plan = plan_of(SPECS / "tune.yaml", jobs=["tune"])
     rows = dict(launch_plans.tuning_table(plan).rows)
     assert rows["MaxNumberOfTrainingJobs"] == "12" and rows["a trial's ceiling"] == "4 h"
     assert rows["Continuous: learning_rate"] == "0.0003 to 0.01, Logarithmic"
     assert rows["Categorical: loss"] == "DiceBCELoss | DiceLoss | DiceFocalLoss"
     # 12 trials of 4 h on ml.g5.2xlarge.
-    assert launch_plans.bill_of(plan).high == pytest.approx(12 * 4 * 1.515, rel=0.01)
-
-
-def test_what_a_container_is_told_is_read_from_the_plan() -> None:
-    assert launch_plans.job_of(launch_plans.plan_of("smddp.yaml"))["overrides"]["backend"] == "smddp"
+    assert launch_plans.cost(plan).high == pytest.approx(12 * 4 * 1.515, rel=0.01)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from labkit import launching
 from labkit.checks import NotYet
+from labkit.launch_plans import cost, plan_of
 
 from sm_launch.commands_plan import policies
 
@@ -27,13 +28,13 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_ceiling_is_the_time_limit_times_the_price(spec: Path) -> None:
-    found = launching.cost(launching.plan_of(spec, RUN))
+    found = cost(plan_of(spec, RUN))
     assert found.high == pytest.approx(4 * found.low)
     assert found.high == pytest.approx(2 * 0.816, rel=0.05)
 
 
 def test_the_role_reads_the_data_and_deletes_none_of_it(spec: Path) -> None:
-    role = policies(launching.plan_of(spec, RUN))["role"]
+    role = policies(plan_of(spec, RUN))["role"]
     case = "arn:aws:s3:::my-brats-bucket/data/imagesTr/case.nii.gz"
     assert launching.may(role, "s3:GetObject", case)
     assert not launching.may(role, "s3:DeleteObject", case)
@@ -41,7 +42,7 @@ def test_the_role_reads_the_data_and_deletes_none_of_it(spec: Path) -> None:
 
 
 def test_rights_name_each_statement(spec: Path) -> None:
-    shown = launching.rights(launching.plan_of(spec, RUN), "role")
+    shown = launching.rights(plan_of(spec, RUN), "role")
     assert ["s3:GetObject", f"{DATA.removeprefix('s3://')}/*, my-brats-bucket/sm-launch/runs/{RUN}/*"] in shown.rows
 
 
@@ -61,7 +62,7 @@ def test_bad_specs_are_refused_in_a_sentence(spec: Path, change: str) -> None:
     ],
 )
 def test_where_a_key_stands(spec: Path, way: str, place: list[str]) -> None:
-    assert launching.carriers(launching.plan_of(spec, RUN, [launching.TRACKER_WAYS[way]])) == place
+    assert launching.carriers(plan_of(spec, RUN, [launching.TRACKER_WAYS[way]])) == place
 
 
 def test_published_runs_cost_hours_times_machines_times_price() -> None:

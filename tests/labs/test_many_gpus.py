@@ -36,6 +36,7 @@ def test_figures_show_every_part_and_every_gpu_count() -> None:
     assert list(right.lines[1].get_ydata())[1:] == [row.predicted_s for row in rows]
     (state,) = many_gpus.state_figure({"one": 1e9}, [1, 8]).axes
     assert list(state.lines[1].get_ydata()) == pytest.approx([20, 6])
-    (loss,) = many_gpus.loss_figure([2.0, 1.0], [2.0, 1.1]).axes
+    (loss,) = many_gpus.loss_figure([2.0, 1.0], [2.0, 1.1], processes=4).axes
     assert [list(line.get_ydata()) for line in loss.lines] == [[2.0, 1.0], [2.0, 1.1]]
+    assert [line.get_label() for line in loss.lines] == ["1 process, batch of 4", "4 processes, batch of 1 each"]
     plt.close("all")

@@ -33,6 +33,7 @@ def test_the_split_and_the_epochs_follow_from_the_cases(tmp_path: Path, tiny_dec
     assert training.counts() == {"training": 6, "validation": 1, "test": 1}
     knobs = json.loads(training.knobs_file.read_text())
     # Six steps an epoch: four epochs are the first that hold 20.
+    assert training.steps == 24
     assert knobs["epochs"] == 4 and knobs["val_interval"] == 1
     assert {name: knobs[name] for name in KNOBS} == KNOBS
 
@@ -59,6 +60,7 @@ def test_the_command_can_be_typed() -> None:
         "--dataset_dir", "phantom",
     ]  # fmt: skip
     assert "--config_file a.json" in bundle_command(["a.json"])
+    assert shlex.split(bundle_command(["my work/a.json"]))[-1] == "my work/a.json"
 
 
 def test_overrides_and_knobs_are_added(tmp_path: Path) -> None:
