@@ -296,7 +296,8 @@ def test_jump_goes_to_the_slices_with_most_errors(viewer: Viewer, by: str) -> No
 
 
 def test_contour_and_fill_and_opacity(viewer: Viewer) -> None:
-    viewer.set(crosshair=False)
+    # Less than full tints are mixed with the grey below, and no longer near their colour.
+    viewer.set(crosshair=False, opacity=1)
     lines = viewer.pixels()
     viewer.press("f")
     assert viewer.state["style"] == "fill"
@@ -366,6 +367,7 @@ def test_all_modalities_in_one_plane(viewer: Viewer, by: str) -> None:
     viewer.set(plane="coronal")
     toggle = (lambda: viewer.click("All modalities")) if by == "button" else (lambda: viewer.press("v"))
     toggle()
+    assert viewer.state["layout"] == "modalities"
     assert viewer.document.locator("canvas:visible").count() == 4
     plane = "axial" if by == "key" else "coronal"  # The key was pressed on the axial panel.
     for index, name in enumerate(NAMES):
@@ -374,6 +376,7 @@ def test_all_modalities_in_one_plane(viewer: Viewer, by: str) -> None:
     pictures = [viewer.pixels(index) for index in range(4)]
     assert all(np.abs(pictures[0] - other).mean() > 1 for other in pictures[1:])
     toggle()
+    assert viewer.state["layout"] == "planes"
     assert viewer.document.locator("canvas:visible").count() == 3
 
 
