@@ -29,9 +29,10 @@ from monai.transforms import Compose
 from scripts.files import read_json
 from scripts.labels import get_scheme
 from scripts.layouts import MODALITIES
+from scripts.viewer_data import LAYER_COLOURS
 
 from labs.labkit.effects import Effects
-from labs.labkit.panel import REGION_COLOURS, TransformPanel
+from labs.labkit.panel import TransformPanel
 
 ANSWER_MS = 100
 # What a reader does, a value a control and step; each differs from the one before.
@@ -69,7 +70,7 @@ class MatplotlibRival:
         self.contours = []
         for axis, shown, one in zip(self.axes, self.shown, (before, self.panel._after(before)), strict=True):
             shown.set_data(one.image)
-            for bit, colour in enumerate(REGION_COLOURS.values()):
+            for bit, colour in enumerate(LAYER_COLOURS.values()):
                 region = (one.bits >> bit) & 1
                 if region.any():
                     self.contours.append(axis.contour(region, levels=LEVELS, colors=[colour]))

@@ -155,13 +155,16 @@ def case_parts(training: Stage, evaluation: Stage, rows: Sequence[Mapping[str, A
                 target,
                 modalities,
             )
-            viewer = case_viewer(row, scheme, modalities)
         except InputError as error:
             parts.append(paragraph(f"{caption} It cannot be shown: {error}"))
             continue
         alternative = f"Axial, coronal and sagittal slices of case {row['case']} with truth and prediction"
         parts.append(picture(target, alternative, f"{caption} {HOW_TO_READ}{_only_whole_tumour(row)}"))
-        parts.append(folded("Look through all slices of this case", viewer))
+        # The viewer asks for more than the picture, one grid for all files.
+        try:
+            parts.append(folded("Look through all slices of this case", case_viewer(row, scheme, modalities)))
+        except InputError as error:
+            parts.append(paragraph(f"Its slices cannot be looked through: {error}"))
     return parts
 
 

@@ -1,7 +1,7 @@
-/* The viewer: its state, its controls, and what mouse, wheel and keys do. Tests and the curious find it as
+/* The viewer: its state, what of it is drawn when, and this view as code. Tests and the curious find it as
    window.viewer: ready, state, set(changes), redraw(). */
 
-const BLINK_MS = 500, GAP = 10;
+const BLINK_MS = 500, GAP = 10, FIGURES = 6;
 
 /* A value as Python writes it. */
 function python(value) {
@@ -58,6 +58,8 @@ class Viewer {
     }
     if (mm) next.voxel = this.shown.fromMm(mm);
     if (next.voxel) next.voxel = this.shown.clamp(next.voxel.map(Math.round));
+    /* What was under the cursor is no longer there; the next move of the mouse tells what is. */
+    if (next.voxel || "layout" in next) this.hovered = null;
     Object.assign(this.values, next);
     if ("blink" in next) this.beat();
     this.schedule();
@@ -124,7 +126,8 @@ class Viewer {
     const place = `${"LPI"[plane.axis]}${"RAS"[plane.axis]}`[Number(mm >= 0)] + ` ${Math.abs(mm).toFixed(0)} mm`;
     const text = `${plane.name} ${index + 1}/${shown.size[plane.axis]}, ${place}`;
     caption.textContent = four ? `${modality.name} · ${text}` : text;
-    Object.assign(slider, { max: shown.size[plane.axis] - 1, value: index, ariaLabel: `${plane.name} slice` });
+    Object.assign(slider, { max: shown.size[plane.axis] - 1, value: index });
+    slider.setAttribute("aria-label", `${plane.name} slice`);
     slider.setAttribute("aria-valuetext", text);
     panel.canvas.setAttribute("aria-label",
       `${modality.name}, ${text}. Arrow keys move the crosshair, Page Up and Page Down change the slice.`);
@@ -150,7 +153,11 @@ class Viewer {
     this.errorLegend.hidden = this.visibleMap() !== "errors";
     this.mapName.textContent = shown.maps.length ? SHOWN[this.visibleMap()] : "no label map";
     this.read();
-    this.code.value = this.asCode();
+    const code = this.asCode();
+    if (code !== this.code.value) {
+      this.code.value = code;
+      this.buttons.copy.textContent = COPY;
+    }
   }
 
   readings(voxel) {
@@ -205,15 +212,17 @@ class Viewer {
   }
 
   asCode() {
-    const { voxel, plane, modality, layout, show, style, opacity, crosshair, regions, windows } = this.values;
+    const { voxel, plane, modality, layout, show, style, opacity, crosshair, blink, regions, windows } = this.values;
     const round = (value) => Number(value.toFixed(2));
+    /* Intensities may be fractions of 1 or tens of thousands. */
+    const significant = (value) => Number(value.toPrecision(FIGURES));
     const changed = Object.entries(windows).filter(([name, { window, level }]) =>
       window !== this.initialWindows[name].window || level !== this.initialWindows[name].level);
     const view = {
       mm: this.shown.toMm(voxel).map(round), plane, modality, layout, show, style, opacity: round(opacity), crosshair,
-      regions,
+      blink, regions,
       windows: Object.fromEntries(changed.map(([name, { window, level }]) =>
-        [name, { window: round(window), level: round(level) }])),
+        [name, { window: significant(window), level: significant(level) }])),
     };
     return `view=${python(view)}`;
   }

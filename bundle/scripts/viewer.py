@@ -23,9 +23,11 @@ from scripts import viewer_page, viewer_picture
 from scripts.errors import InputError
 from scripts.files import write_aside
 from scripts.survey import AUTO
-from scripts.viewer_case import Images, ViewedCase, Volume, load_viewed_case
-from scripts.viewer_data import Packed, pack, payload
+from scripts.viewer_case import Images, ViewedCase, load_viewed_case
+from scripts.viewer_data import Packed, pack
+from scripts.viewer_payload import payload
 from scripts.viewer_view import check_view
+from scripts.viewer_volumes import Volume
 
 HEIGHT = 660
 SUFFIXES = (".html", ".png", ".gif")

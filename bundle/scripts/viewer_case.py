@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import nibabel as nib
@@ -13,17 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from scripts.errors import InputError
-from scripts.labels import SCHEMES, Scheme, detect_scheme, get_scheme, labels_to_regions, unknown_values
+from scripts.labels import Scheme, labels_to_regions
 from scripts.metrics import region_dice
-from scripts.naming import MODALITIES
-from scripts.readers import NiftiReader
 from scripts.slices import brain_box
 from scripts.survey import AUTO
-from scripts.validate import AFFINE_TOLERANCE_MM
+from scripts.viewer_labels import choose_scheme, read_labels
 from scripts.viewer_source import Source, find_source
+from scripts.viewer_volumes import Volume, as_volumes, read_source
 
-Volume = Any  # a numpy array, or a tensor on the CPU; MetaTensors bring their affine
 Images = Mapping[str, Any] | Sequence[str | os.PathLike[str]] | str | os.PathLike[str] | Source
 
 
@@ -110,7 +106,8 @@ def load_viewed_case(
         label: label ids (H, W, D) or (1, H, W, D), or their file; None takes the one that lies with ``images``, if any.
         prediction: the same of a model, on the grid of the images.
         label_scheme: what the ids mean; ``auto`` reads it from dataset.json, the file names or the values.
-        affine: voxel index to millimetres of arrays; None takes a MetaTensor's own, else voxels of 1 mm in RAS order.
+        affine: voxel index to RAS millimetres of arrays, (4, 4); None takes a MetaTensor's own, else voxels of 1 mm in
+            RAS order. Files have their own.
         modalities: names of the channels; None takes the data set's own.
         title: None or empty takes the case's name.
 
@@ -121,21 +118,14 @@ def load_viewed_case(
     if isinstance(images, str | os.PathLike | list | tuple):
         source = find_source(images, modalities)
     if source is not None:
-        volumes, affine = _read_source(source)
+        volumes, affine = read_source(source)
         label = source.label if label is None else label
     else:
-        volumes, affine = _as_volumes(images, modalities, affine)
-    shapes = {name: volume.shape for name, volume in volumes.items()}
-    shape = next(iter(shapes.values()))
-    if wrong := {name: found for name, found in shapes.items() if found != shape or len(found) != 3}:
-        name, found = next(iter(wrong.items()))
-        raise InputError(
-            f"modality {name} has shape {found}, but a volume of {shape[:3]} voxels was wanted; give every modality as "
-            "(H, W, D) on one grid."
-        )
-    truth = _read_labels(label, "label", shape, affine)
-    predicted = _read_labels(prediction, "prediction", shape, affine)
-    scheme = _choose_scheme(label_scheme, {"label": truth, "prediction": predicted}, source)
+        volumes, affine = as_volumes(images, modalities, affine)
+    shape = next(iter(volumes.values())).shape
+    truth = read_labels(label, "label", shape, affine)
+    predicted = read_labels(prediction, "prediction", shape, affine)
+    scheme = choose_scheme(label_scheme, {"label": truth, "prediction": predicted}, source)
     turn = nib.orientations.io_orientation(affine)
     ras_affine = affine @ nib.orientations.inv_ornt_aff(turn, shape)
 
@@ -151,130 +141,3 @@ def load_viewed_case(
         file_affine=affine,
         title=title or (source.name if source else ""),
     )
-
-
-def _read_source(source: Source) -> tuple[dict[str, NDArray[Any]], NDArray[np.float64]]:
-    """Modality name to voxels in the file's order, and the affine."""
-    for file in source.images:
-        _refuse_absent(file)
-    tensor, meta = NiftiReader().get_data(tuple(map(str, source.images)))
-    stored = np.nan_to_num(tensor.numpy(), copy=False)
-    if len(source.images) > 1:
-        channels = list(stored)
-    else:
-        channels = [stored] if stored.ndim == 3 else list(np.moveaxis(stored, -1, 0))
-    if len(channels) != len(source.modalities):
-        if source.named:
-            raise InputError(
-                f"{source.images[0]}: has {len(channels)} modalities, but the names are "
-                f"{', '.join(source.modalities)}; set modalities to one name a channel."
-            )
-        names: tuple[str, ...] = tuple(f"channel {index}" for index in range(len(channels)))
-    else:
-        names = source.modalities
-    return dict(zip(names, channels, strict=True)), np.asarray(meta["affine"], np.float64)
-
-
-def _as_volumes(
-    images: Any, modalities: Sequence[str] | None, affine: NDArray[Any] | None
-) -> tuple[dict[str, NDArray[Any]], NDArray[np.float64]]:
-    """The same from arrays, tensors or a mapping of them or of files."""
-    if not isinstance(images, Mapping):
-        names = tuple(modalities or MODALITIES)
-        shape = tuple(getattr(images, "shape", ()))
-        if len(shape) != 4 or shape[0] != len(names):
-            raise InputError(
-                f"images has shape {shape}, but (C, H, W, D) with the {len(names)} channels {', '.join(names)} was "
-                "wanted; set modalities to one name a channel, or give a mapping of name to volume."
-            )
-        own = getattr(images, "affine", None)
-        images = {name: images[index] for index, name in enumerate(names)}
-        affine = own if affine is None else affine
-    if not images:
-        raise InputError("images is empty; give at least one modality, as in {'T1gd': volume}.")
-    volumes = {}
-    for name, volume in images.items():
-        if isinstance(volume, str | os.PathLike):
-            _refuse_absent(Path(volume))
-            tensor, meta = NiftiReader().get_data((str(volume),))
-            affine = meta["affine"] if affine is None else affine
-            volume = tensor
-        elif affine is None:
-            affine = getattr(volume, "affine", None)
-        volumes[str(name)] = np.nan_to_num(_as_array(volume))
-    return volumes, np.eye(4) if affine is None else np.asarray(affine, np.float64)
-
-
-def _as_array(volume: Volume) -> NDArray[Any]:
-    return volume.detach().cpu().numpy() if isinstance(volume, torch.Tensor) else np.asarray(volume)
-
-
-def _read_labels(
-    labels: Volume | str | os.PathLike[str] | None,
-    what: str,
-    shape: tuple[int, ...],
-    affine: NDArray[np.float64],
-) -> NDArray[np.uint8] | None:
-    """Label ids on the images' grid, uint8 (H, W, D)."""
-    if labels is None:
-        return None
-    shown, wanted = what, f"the images have {_times(shape)} voxels"
-    if isinstance(labels, str | os.PathLike):
-        shown = str(labels)
-        _refuse_absent(Path(labels))
-        tensor, meta = NiftiReader().get_data((shown,))
-        ids = tensor.numpy()
-        difference = float(np.abs(np.asarray(meta["affine"]) - affine).max())
-        if ids.shape[:3] == shape and difference > AFFINE_TOLERANCE_MM:
-            raise InputError(
-                f"{shown}: its affine differs from that of the images by up to {difference:.3g} mm; resample the "
-                f"{what} to their grid."
-            )
-    else:
-        ids = _as_array(labels)
-    if ids.ndim == 4 and 1 in (ids.shape[0], ids.shape[-1]):
-        ids = ids[0] if ids.shape[0] == 1 else ids[..., 0]
-    if ids.shape != shape:
-        raise InputError(
-            f"{shown}: the {what} has {_times(ids.shape)} voxels, but {wanted}; give a label map on the images' grid."
-        )
-    if ids.dtype != np.uint8:
-        low, high = float(ids.min()), float(ids.max())
-        if low < 0 or high > 255 or (ids.dtype.kind == "f" and not np.array_equal(ids, np.rint(ids))):
-            raise InputError(
-                f"{shown}: the {what} holds values from {low:g} to {high:g}, but whole label ids were wanted; give a "
-                "label map, not an image or probabilities."
-            )
-    return ids.astype(np.uint8)
-
-
-def _choose_scheme(name: str, maps: Mapping[str, NDArray[np.uint8] | None], source: Source | None) -> Scheme | None:
-    """The scheme asked for or detected, every id in it."""
-    ids = {what: np.flatnonzero(np.bincount(m.ravel(order="K"))).tolist() for what, m in maps.items() if m is not None}
-    if not ids:
-        return None
-    seen = {value for values in ids.values() for value in values}
-    naming = source.naming if source else None
-    if name != AUTO:
-        scheme = get_scheme(name)
-    elif naming in SCHEMES and not unknown_values(seen, SCHEMES[naming]):
-        # The names of one case are surer than its values: a case without enhancing tumour has no 4.
-        scheme = SCHEMES[naming]
-    else:
-        scheme = get_scheme(detect_scheme(seen, source.declared_labels if source else None, naming))
-    for what, values in ids.items():
-        if unknown := unknown_values(values, scheme):
-            raise InputError(
-                f"the {what} holds the ids {', '.join(map(str, unknown))}, which scheme '{scheme.name}' does not have "
-                f"(0, {', '.join(map(str, scheme.labels))}); set label_scheme to the data's own or mend the file."
-            )
-    return scheme
-
-
-def _refuse_absent(file: Path) -> None:
-    if not file.is_file():
-        raise InputError(f"{file}: there is no such file; check the path.")
-
-
-def _times(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape))

@@ -1,8 +1,12 @@
-/* What stands around the panels, and what mouse, wheel and keys do. Every control has a key and a name. */
+/* What stands around the panels, and what mouse, wheel and keys do. Every control has a name and can be worked by
+   keyboard; HELP lists the keys. */
 
 const SHOWN = { truth: "Truth", prediction: "Prediction", errors: "Errors" };
 const ERRORS = { missed: "missed (false negative)", false: "invented (false positive)", wrong: "wrong class" };
 const WHEEL_NOTCH = 40, LINE_PIXELS = 33, PAGE_STEP = 1, LONG_STEP = 10, OPACITY_STEP = 0.1;
+const COPY = "Copy", COPIED = "Copied";
+/* Digits are keys of as many modalities. */
+const MODALITY_KEYS = 9;
 const REGION_KEYS = { WT: "w", TC: "c", ET: "g" };
 const HELP = [
   ["click or drag", "move the crosshair"], ["wheel, PageUp, PageDown", "next or previous slice"],
@@ -48,7 +52,7 @@ function buildControls(viewer, root) {
   };
   const windowOf = () => viewer.values.windows[viewer.values.modality];
   const modalityButtons = Object.fromEntries(shown.modalities.map(({ name }, index) =>
-    [name, button(name, `key ${index + 1}`, () => viewer.set({ modality: name }))]));
+    [name, button(name, index < MODALITY_KEYS ? `key ${index + 1}` : "", () => viewer.set({ modality: name }))]));
   const regionButtons = Object.fromEntries(shown.layers.map(({ key, name, colour }) => {
     const toggle = () => viewer.set({ regions: { [key]: !viewer.values.regions[key] } });
     const label = key === name ? name : `${key} ${name}`;
@@ -88,7 +92,7 @@ function buildControls(viewer, root) {
   const errorLegend = element("p", { className: "legend" }, ...Object.entries(ERRORS).map(([kind, name]) =>
     element("span", {}, swatch(shown.errorColours[kind]), name)));
   const code = element("textarea", { readOnly: true, rows: 3, "aria-label": "this view as code", spellcheck: false });
-  buttons.copy = element("button", { type: "button", onclick: () => copy(code, buttons.copy) }, "Copy");
+  buttons.copy = element("button", { type: "button", onclick: () => copy(code, buttons.copy) }, COPY);
   const hasMaps = shown.maps.length > 0;
   root.replaceChildren(
     element("header", {}, element("h1", {}, shown.title || "Case"), mapName, errorLegend),
@@ -131,7 +135,7 @@ function scoreTable(shown) {
 /* The clipboard's newer interface is closed to sandboxed frames. */
 function copy(field, button) {
   field.select();
-  button.textContent = document.execCommand("copy") ? "Copied" : "Press Ctrl+C";
+  button.textContent = document.execCommand("copy") ? COPIED : "Press Ctrl+C";
 }
 
 function toggleLayout(viewer) {
@@ -216,6 +220,9 @@ function listenToKeys(viewer) {
     if (modality) act = () => viewer.set({ modality: modality.name });
     if (!act) return;
     event.preventDefault();
+    /* The wheel over another panel changes the plane, but not the focus: keys belong to the panel that has it. */
+    const focused = viewer.frames.find(({ panel }) => panel.canvas === event.target);
+    if (focused && act === canvasKeys[key]) viewer.set({ plane: focused.panel.plane.name });
     act(event);
   });
 }

@@ -38,10 +38,10 @@ def page(payload: Mapping[str, Any]) -> str:
     """A complete document.
 
     Args:
-        payload: what :func:`scripts.viewer_data.payload` gives.
+        payload: what :func:`scripts.viewer_payload.payload` gives.
     """
     # Data are no script to the browser, but a title may hold "</script>".
-    data = json.dumps(payload, separators=(",", ":")).replace("<", "\\u003c")
+    data = json.dumps(payload, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     policy = f"default-src 'none'; script-src {source_hash(script())}; style-src {source_hash(style())}"
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -75,7 +75,7 @@ def notebook_output(html: str, still: bytes, title: str, height: int) -> str:
     """
     picture = base64.b64encode(still).decode("ascii")
     return (
-        f"<div><style>.case-still {{ display: none; }}</style>{frame(html, f'Viewer of {title}', height)}"
+        f"<div><style>iframe + .case-still {{ display: none; }}</style>{frame(html, f'Viewer of {title}', height)}"
         f'<img class="case-still" src="data:image/png;base64,{picture}" alt="{escape(title)} in three planes"></div>'
     )
 

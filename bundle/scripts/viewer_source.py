@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from scripts.errors import InputError
 from scripts.files import read_json
@@ -72,7 +73,8 @@ def find_source(
     if not path.is_file():
         raise InputError(f"{path}: there is no such file or folder; check the path.")
     root = path.resolve().parent.parent
-    if (root / "dataset.json").is_file():
+    # Others, as nnU-Net's, do not list the files: such an image is one as any other.
+    if isinstance(_description(root).get("training"), list):
         dataset = _find(root, modalities)
         for found in (*dataset.cases, *dataset.unlabelled):
             if found.image[0].resolve() == path.resolve():
@@ -97,7 +99,7 @@ def case_of_dataset(
     Raises:
         InputError: there is no such case.
     """
-    # The phantom's generator is only imported here, so that real data do not wait for its libraries.
+    # Only imported here: a case that is named by its path does not wait for the phantom's generator.
     from scripts import phantom
 
     dataset = _find(phantom.resolve(dataset_dir), modalities)
@@ -127,11 +129,18 @@ def _modalities(folder: Path, modalities: Sequence[str] | None) -> tuple[str, ..
     """Names as given, else as dataset.json has them, in our spelling where we have one."""
     if modalities is not None:
         return tuple(modalities)
-    description = folder / "dataset.json"
-    table = read_json(description, "data set description").get("modality") if description.is_file() else None
-    if not isinstance(table, dict):
+    table = _description(folder).get("modality")
+    # Whoever reads the data set refuses a table with other keys, and says so.
+    if not isinstance(table, dict) or not all(key.isdecimal() for key in table):
         return MODALITIES
     return tuple(_shown(str(table[key])) for key in sorted(table, key=int))
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    """What a folder's dataset.json says; empty where there is none, or no table in it."""
+    file = folder / "dataset.json"
+    found = read_json(file, "data set description") if file.is_file() else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _shown(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ def check_view(view: Mapping[str, Any], case: ViewedCase) -> dict[str, Any]:
     keys = tuple(layer.key for layer in layers(case.scheme))
     rules: dict[str, tuple[Callable[[Any], bool], str]] = {
         "mm": (lambda value: isinstance(value, list | tuple) and len(value) == 3 and all(map(_is_number, value)),
-               "three numbers"),
+               "a list of three numbers"),
         "plane": _one_of(tuple(PLANES)),
         "modality": _one_of(tuple(case.images)),
         "layout": _one_of(LAYOUTS),
@@ -65,7 +66,7 @@ def _one_of(names: tuple[str, ...]) -> tuple[Callable[[Any], bool], str]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_window(value: Any) -> bool:

@@ -20,7 +20,7 @@ from scripts.errors import InputError
 from scripts.figures import WINDOW_PERCENT
 from scripts.labels import REGION_NAMES, Scheme
 from scripts.slices import EDGES, PLANES, plane_slice, tumour_slices
-from scripts.viewer_data import REGION_COLOURS
+from scripts.viewer_data import LAYER_COLOURS
 
 from . import paint
 from .effects import Effects, change_intensity, move
@@ -83,7 +83,7 @@ class TransformPanel(widgets.VBox):
         self._windows = {name: _window(volume) for name, volume in self._volumes.items()}
         spacing = spacing_mm if spacing_mm is not None else getattr(data["image"], "pixdim", torch.ones(3)).tolist()
         self._spacing_mm = tuple(float(step) for step in spacing)
-        self._regions = {name: scheme.regions[name] for name in REGION_COLOURS if name in scheme.regions}
+        self._regions = {name: scheme.regions[name] for name in LAYER_COLOURS if name in scheme.regions}
         self._best_slices = tumour_slices(self._label, scheme)
         # Left alone, the image would be stretched to the width of the page.
         self._image = widgets.Image(format="jpeg", layout=widgets.Layout(align_self="flex-start", max_width="100%"))
@@ -164,7 +164,7 @@ class TransformPanel(widgets.VBox):
 
     def _colours(self) -> dict[str, str]:
         """Of the regions that are shown, from the outermost in."""
-        return {name: REGION_COLOURS[name] for name in self._regions if name in self.controls["region"].value}
+        return {name: LAYER_COLOURS[name] for name in self._regions if name in self.controls["region"].value}
 
     def _painted(self, one: _Slice) -> NDArray[np.uint8]:
         """A slice enlarged, with its regions, (height, width, 3)."""

@@ -274,6 +274,17 @@ def test_a_case_that_cannot_be_shown_is_said_so(tmp_path: Path, harm: str) -> No
     assert page.rows["good"][0] == "0.912"
 
 
+def test_a_case_that_only_the_viewer_refuses_keeps_its_picture(tmp_path: Path) -> None:
+    rows = write_tests(tmp_path, ["good", "bad"])
+    prediction = Path(rows[0]["prediction"])
+    away = LPS.copy()
+    away[0, 3] += 5
+    save(np.asarray(nib.load(prediction).dataobj), prediction, away)
+    page = page_of(write_report(tmp_path))
+    assert len(page.images) == 2 and page.tags.count("iframe") == 1
+    assert f"Its slices cannot be looked through: {prediction}: its affine differs" in page.text
+
+
 def test_older_test_results_are_pointed_out(tmp_path: Path) -> None:
     write_notes(tmp_path, "/data/Task01", time="12")
     write_notes(tmp_path / "test", "/data/Task01", time="11")

@@ -16,25 +16,16 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from PIL import Image
-from scripts import viewer_data, visualize
+from scripts import viewer_payload, visualize
 from scripts.errors import InputError
+from scripts.files import write_json
 from scripts.labels import SCHEMES, get_scheme, labels_to_regions
 from scripts.metrics import region_dice
 from scripts.slices import EDGES, PLANES, plane_slice
 from scripts.viewer import show_case
 from scripts.viewer_case import load_viewed_case
-from scripts.viewer_data import (
-    INSIDE_BIT,
-    LARGEST_ID,
-    PREDICTION_SHIFT,
-    STEPS,
-    encode,
-    layers,
-    mosaic,
-    pack,
-    payload,
-    tiling,
-)
+from scripts.viewer_data import INSIDE_BIT, LARGEST_ID, PREDICTION_SHIFT, STEPS, layers, pack
+from scripts.viewer_payload import encode, mosaic, payload, tiling
 from tiny import AFFINE, SHAPE, make_case, save, write_brats_folders, write_decathlon
 
 NAMES = ("FLAIR", "T1w", "T1gd", "T2w")
@@ -156,7 +147,9 @@ def test_images_with_their_skull_are_shown_whole() -> None:
     assert packed.codes.shape == volume.shape and (packed.codes == INSIDE_BIT).all()
 
 
-@pytest.mark.parametrize("volume", [np.zeros((9, 8, 7)), np.full((9, 8, 7), 5.0), np.full((9, 8, 7), np.nan)])
+@pytest.mark.parametrize(
+    "volume", [np.zeros((9, 8, 7)), np.full((9, 8, 7), 5.0), np.full((9, 8, 7), np.nan), np.full((9, 8, 7), np.inf)]
+)
 def test_volumes_without_contrast_are_shown(volume: np.ndarray) -> None:
     view = show_case({"T1gd": volume})
     assert data_of(view.to_html())["size"] == [9, 8, 7]
@@ -168,7 +161,7 @@ def test_pictures_that_pack_badly_lose_quality_before_the_page_grows(
 ) -> None:
     packed = pack(load_viewed_case(files["image"]))
     best = sum(map(len, encode(packed).values()))
-    monkeypatch.setattr(viewer_data, "IMAGE_BYTES", int(0.75 * best))
+    monkeypatch.setattr(viewer_payload, "IMAGE_BYTES", int(0.75 * best))
     assert sum(map(len, encode(packed).values())) <= 0.75 * best
 
 
@@ -252,6 +245,23 @@ def test_a_patient_folder_brings_label_names_and_scheme(tmp_path: Path) -> None:
     assert set(np.unique(case.truth)) == {0, 1, 2, 4}
 
 
+def test_an_image_below_a_foreign_description_is_one_as_any_other(tmp_path: Path) -> None:
+    """nnU-Net's dataset.json lists no files."""
+    image, _ = make_case(0)
+    write_json(tmp_path / "dataset.json", {"channel_names": {"0": "T1gd"}, "labels": {"background": 0}})
+    file = save(image[..., 2], tmp_path / "imagesTr" / "case_0000.nii.gz")
+    assert load_viewed_case(file, modalities=["T1gd"]).title == "case_0000"
+
+
+def test_the_home_folder_is_found_for_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    image, label = make_case(0)
+    save(image[..., 2], tmp_path / "image.nii.gz")
+    save(label, tmp_path / "label.nii.gz")
+    case = load_viewed_case({"T1gd": "~/image.nii.gz"}, "~/label.nii.gz", "~/label.nii.gz", label_scheme="msd")
+    assert case.truth.sum() == case.prediction.sum() == label.sum() > 0
+
+
 def test_images_alone_are_shown() -> None:
     image, _ = make_case(0)
     view = show_case({"T1gd": image[..., 2]})
@@ -267,7 +277,7 @@ def test_a_notebook_gets_page_picture_and_text(files: dict[str, Path]) -> None:
     frame = bundle["text/html"]
     assert "<iframe srcdoc=" in frame and 'sandbox="allow-scripts"' in frame and 'height="321"' in frame
     # An untrusted notebook drops the frame and the style sheet that hides the picture.
-    assert ".case-still { display: none; }" in frame
+    assert "<style>iframe + .case-still { display: none; }</style>" in frame
     assert base64.b64encode(bundle["image/png"]).decode() in frame.split("</iframe>")[1]
     assert Image.open(io.BytesIO(bundle["image/png"])).size[0] > 600
 
@@ -325,6 +335,8 @@ def test_the_montage_marks_each_region_in_its_colour(files: dict[str, Path]) -> 
         ({"view": {"show": "errors"}}, "view's show is 'errors', but one of truth was wanted"),
         ({"view": {"modality": "PET"}}, "but one of FLAIR, T1w, T1gd, T2w was wanted"),
         ({"view": {"windows": {"FLAIR": {"window": 0, "level": 1}}}}, "view's windows is"),
+        ({"view": {"windows": {"FLAIR": {"window": np.inf, "level": 1}}}}, "view's windows is"),
+        ({"view": {"mm": [0, 0, np.nan]}}, "view's mm is [0, 0, nan], but a list of three numbers was wanted"),
         ({"step": 0}, "step is 0, but every voxel"),
     ],
 )
@@ -342,6 +354,66 @@ def test_images_on_different_grids_are_refused() -> None:
         show_case(np.ones((2, 4, 4, 4)))
     with pytest.raises(InputError, match="images is empty"):
         show_case({})
+
+
+def test_images_and_labels_of_another_place_are_refused(tmp_path: Path) -> None:
+    """Files and MetaTensors alike: each keeps its own affine, whatever the argument says."""
+    image, label = make_case(0)
+    away = AFFINE.copy()
+    away[1, 3] += 4
+    files = {
+        "T1w": save(image[..., 1], tmp_path / "t1.nii.gz"),
+        "T2w": save(image[..., 3], tmp_path / "t2.nii.gz", away),
+    }
+    tensors = {
+        name: MetaTensor(torch.from_numpy(image[..., index].copy()), affine=torch.from_numpy(affine))
+        for name, index, affine in (("T1w", 1, AFFINE), ("T2w", 3, away))
+    }
+    sentence = "modality T2w: its affine differs from that of T1w by up to 4 mm; resample it to that grid."
+    for images in (files, tensors, {"T1w": files["T1w"], "T2w": tensors["T2w"]}):
+        with pytest.raises(InputError, match=re.escape(sentence)):
+            load_viewed_case(images)
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        load_viewed_case(files, affine=AFFINE)
+    moved = MetaTensor(torch.from_numpy(label[None]), affine=torch.from_numpy(away))
+    for what in ("label", "prediction"):
+        with pytest.raises(InputError, match=f"{what}: its affine differs from that of the images by up to 4 mm"):
+            load_viewed_case({"T1w": files["T1w"]}, **{what: moved}, label_scheme="msd")
+
+
+def test_a_file_keeps_its_affine_and_an_array_gets_the_argument(tmp_path: Path) -> None:
+    image, _ = make_case(0)
+    away = AFFINE.copy()
+    away[1, 3] += 4
+    file = save(image[..., 1], tmp_path / "t1.nii.gz")
+    assert load_viewed_case({"T1w": file}, affine=away).file_affine == pytest.approx(AFFINE)
+    assert load_viewed_case({"T1w": image[..., 1]}, affine=away).file_affine == pytest.approx(away)
+
+
+@pytest.mark.parametrize(
+    "affine, sentence",
+    [
+        (np.eye(3), "affine has shape (3, 3), but (4, 4) was wanted"),
+        (np.diag([1.0, 1, 0, 1]), "but an invertible one was wanted"),
+        (np.diag([1.0, 1, np.nan, 1]), "but an invertible one was wanted"),
+    ],
+)
+def test_an_affine_that_maps_no_volume_is_refused(affine: np.ndarray, sentence: str) -> None:
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        load_viewed_case({"T1w": np.ones((4, 4, 4))}, affine=affine)
+
+
+@pytest.mark.parametrize(
+    "description, sentence",
+    [
+        ({"modality": {"a": "T1w"}, "training": []}, "modality must name the channels in order"),
+        ([], "the list 'training' of a Decathlon description is not there"),
+    ],
+)
+def test_a_wrong_description_is_said_so(tmp_path: Path, description: Any, sentence: str) -> None:
+    write_json(tmp_path / "dataset.json", description)
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        load_viewed_case(tmp_path)
 
 
 # The command
@@ -371,7 +443,7 @@ def test_the_command_finds_a_case_of_a_data_set(files: dict[str, Path], tmp_path
         (["{image}", "--prediction", "absent.nii.gz"], "absent.nii.gz: there is no such file"),
         (["{image}", "--label", "{other}"], "the label has 5 x 6 x 7 voxels, but the images have 24 x 28 x 20 voxels"),
         (["{image}", "--prediction", "{moved}"], "its affine differs from that of the images by up to 5 mm"),
-        (["{image}", "--prediction", "{foreign}"], "the label files hold 7"),
+        (["{image}", "--prediction", "{foreign}"], "the prediction holds the ids 7, which scheme 'msd' does not have"),
         (["{image}", "--out", "case.jpg"], "'.jpg' is no format for a view"),
         (["{image}", "--modality", "PET", "--out", "x.gif"], "modality 'PET' is not in this case"),
         (["{image}", "--modality", "FLAIR"], "--modality chooses what a GIF shows"),

@@ -296,7 +296,8 @@ def test_jump_goes_to_the_slices_with_most_errors(viewer: Viewer, by: str) -> No
 
 
 def test_contour_and_fill_and_opacity(viewer: Viewer) -> None:
-    viewer.set(crosshair=False)
+    # Less than full tints are mixed with the grey below, and no longer near their colour.
+    viewer.set(crosshair=False, opacity=1)
     lines = viewer.pixels()
     viewer.press("f")
     assert viewer.state["style"] == "fill"
@@ -340,6 +341,19 @@ def test_arrows_and_pages_move_the_crosshair(viewer: Viewer) -> None:
     assert viewer.state["voxel"][0] == start[0] + 1 and viewer.state["plane"] == "sagittal"
 
 
+def test_arrows_belong_to_the_panel_that_has_the_focus(viewer: Viewer) -> None:
+    """The wheel over another one changes the plane, but not the focus."""
+    viewer.document.locator("canvas").first.focus()
+    viewer.page.mouse.move(*viewer.point(2, 0.5, 0.5))
+    viewer.page.mouse.wheel(0, 120)
+    before = viewer.state
+    assert before["plane"] == "sagittal"
+    viewer.page.keyboard.press("ArrowRight")
+    after = viewer.state
+    assert after["plane"] == "axial"
+    assert [b - a for a, b in zip(before["voxel"], after["voxel"], strict=True)] == [-1, 0, 0]
+
+
 def test_the_crosshair_stays_inside(viewer: Viewer) -> None:
     size = viewer.document.evaluate("() => viewer.shown.size")
     viewer.set(voxel=[-5, 1000, 3])
@@ -353,6 +367,7 @@ def test_all_modalities_in_one_plane(viewer: Viewer, by: str) -> None:
     viewer.set(plane="coronal")
     toggle = (lambda: viewer.click("All modalities")) if by == "button" else (lambda: viewer.press("v"))
     toggle()
+    assert viewer.state["layout"] == "modalities"
     assert viewer.document.locator("canvas:visible").count() == 4
     plane = "axial" if by == "key" else "coronal"  # The key was pressed on the axial panel.
     for index, name in enumerate(NAMES):
@@ -361,6 +376,7 @@ def test_all_modalities_in_one_plane(viewer: Viewer, by: str) -> None:
     pictures = [viewer.pixels(index) for index in range(4)]
     assert all(np.abs(pictures[0] - other).mean() > 1 for other in pictures[1:])
     toggle()
+    assert viewer.state["layout"] == "planes"
     assert viewer.document.locator("canvas:visible").count() == 3
 
 
@@ -381,6 +397,22 @@ def test_values_and_tissue_under_the_cursor(viewer: Viewer) -> None:
     assert f"{'LR'[int(mm[0] >= 0)]}{abs(mm[0]):.1f} {'PA'[int(mm[1] >= 0)]}{abs(mm[1]):.1f}" in text
     viewer.page.mouse.move(5, 5)
     assert str(viewer.state["fileIndex"][0]) in viewer.document.locator(".readout").inner_text().split("[")[1]
+
+
+def read_index(viewer: Viewer) -> list[int]:
+    """The voxel that the readout names, in the file's order."""
+    text = viewer.document.locator(".readout").inner_text()
+    return [int(n) for n in text.split("[")[1].split("]")[0].split(",")]
+
+
+@pytest.mark.parametrize("change", ["slice", "layout"])
+def test_what_was_under_the_cursor_is_not_read_after_a_change(viewer: Viewer, change: str) -> None:
+    """The mouse rests; what it points at is another voxel now, and the crosshair's is read."""
+    viewer.document.locator("canvas").first.focus()
+    viewer.page.mouse.move(*viewer.point(0, 0.3, 0.3))
+    assert read_index(viewer) != viewer.state["fileIndex"]
+    viewer.page.keyboard.press("PageUp" if change == "slice" else "v")
+    assert viewer.state["fileIndex"] == read_index(viewer)
 
 
 def test_scores_are_shown(viewer: Viewer) -> None:
@@ -441,6 +473,28 @@ def test_copy_puts_the_code_where_it_can_be_pasted(viewer: Viewer) -> None:
     field = viewer.document.get_by_label("this view as code")
     assert viewer.document.evaluate("() => getSelection().toString()") in ("", field.input_value())
     assert viewer.document.get_by_role("button", name="Copied").is_visible()
+    viewer.press("x")
+    assert viewer.document.get_by_role("button", name="Copy", exact=True).is_visible(), "the view is another one now"
+
+
+def test_the_code_keeps_small_windows_and_blinking(chromium: Any, tmp_path: Path) -> None:
+    """Intensities from 0 to 0.01, as after a scaling, and ten modalities, of which one has no key."""
+    images, label, prediction = arrays()
+    small = {f"map {index}": images["T1gd"] / images["T1gd"].max() / 100 for index in range(10)}
+    with opened(chromium, show_case(small, label, prediction, label_scheme="msd").save(tmp_path / "a.html")) as watched:
+        viewer = Viewer(watched)
+        assert viewer.document.get_by_role("button", name="map 8", exact=True).get_attribute("title") == "key 9"
+        assert viewer.document.get_by_role("button", name="map 9", exact=True).get_attribute("title") == ""
+        viewer.set(windows={"map 0": {"window": 0.00123456, "level": 0.0043}}, blink=True)
+        assert viewer.state["blink"]
+        code = viewer.document.get_by_label("this view as code").input_value()
+        view = eval(code.removeprefix("view="))  # what a user pastes
+    assert view["windows"] == {"map 0": {"window": 0.00123456, "level": 0.0043}}
+    again = show_case(small, label, prediction, label_scheme="msd", view=view)
+    with opened(chromium, again.save(tmp_path / "b.html")) as watched:
+        viewer = Viewer(watched)
+        assert viewer.state["blink"] and viewer.state["windows"]["map 0"] == view["windows"]["map 0"]
+        assert watched.messages == []
 
 
 def test_it_lives_in_a_sandboxed_frame(chromium: Any, tmp_path: Path) -> None:
