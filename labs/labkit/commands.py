@@ -8,23 +8,19 @@ import re
 import shlex
 import subprocess
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from types import TracebackType
 
-import psutil
 from IPython.display import Code, display
 
+from .processes import BYTES_PER_MB, Watch
 from .progress import Line
 from .project import BUNDLE
 
 LAST_LINES = 12
-SAMPLE_S = 0.2
-_MEGABYTE = 1e6
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -91,7 +87,7 @@ def run(
         stderr=subprocess.STDOUT,
     )  # fmt: skip
     output: deque[str] = deque()
-    with _Watch(process.pid, timeout_s) as watch:
+    with Watch(lambda: [process.pid], timeout_s) as watch:
         for text in io.TextIOWrapper(process.stdout, encoding="utf-8", errors="replace", newline=""):
             said = CONTROL.sub("", text).rstrip("\r\n")
             # A progress bar rewrites its line by carriage returns: what stands there at last is what it wrote.
@@ -100,7 +96,7 @@ def run(
             if said:
                 line.show(f"{time.monotonic() - began:5.0f} s  {said[:150]}")
         ended = process.wait()
-    done = Done(shown, "\n".join(output), time.monotonic() - began, watch.peak / _MEGABYTE)
+    done = Done(shown, "\n".join(output), time.monotonic() - began, watch.peak / BYTES_PER_MB)
     if ended != code:
         why = f"was ended after {timeout_s:.0f} s" if watch.expired else f"ended with exit code {ended}, not {code}"
         line.show(f"{why} after {done.seconds:.0f} s", last=True)
@@ -119,62 +115,3 @@ def _arguments(command: str) -> list[str]:
     program, *rest = shlex.split(command)
     known = {"python": [sys.executable], "torchrun": [sys.executable, "-m", "torch.distributed.run"]}
     return [*known.get(program, [program]), *rest]
-
-
-class _Watch:
-    """Sample the memory of a process and its children until they end, and end them when their time is over."""
-
-    def __init__(self, pid: int, timeout_s: float) -> None:
-        self.pid, self.timeout_s = pid, timeout_s
-        self.peak, self.expired = 0, False
-        self.stop = threading.Event()
-        self.thread = threading.Thread(target=self._sample, daemon=True)
-
-    def __enter__(self) -> _Watch:
-        self.thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop.set()
-        self.thread.join()
-        if error is not None:
-            # An interrupted cell leaves no command behind that goes on computing.
-            _end(self.pid)
-
-    def _sample(self) -> None:
-        began = time.monotonic()
-        while not self.stop.wait(SAMPLE_S):
-            self.peak = max(self.peak, tree_memory(self.pid))
-            if time.monotonic() - began > self.timeout_s:
-                self.expired = True
-                _end(self.pid)
-                return
-
-
-def tree_memory(pid: int) -> int:
-    """Resident memory of a process and its children in bytes, pages that they share counted for each."""
-    total = 0
-    for one in _tree(pid):
-        try:
-            total += one.memory_info().rss
-        except psutil.Error:
-            continue
-    return total
-
-
-def _tree(pid: int) -> list[psutil.Process]:
-    try:
-        root = psutil.Process(pid)
-        return [root, *root.children(recursive=True)]
-    except psutil.Error:
-        return []
-
-
-def _end(pid: int) -> None:
-    for one in _tree(pid):
-        try:
-            one.kill()
-        except psutil.Error:
-            continue

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import nibabel as nib
+from filelock import FileLock
 from nibabel.nifti1 import Nifti1Image
 from scripts.datalists import entries
 from scripts.errors import InputError
@@ -15,6 +16,7 @@ from scripts.layouts import MODALITIES, find_dataset
 from scripts.splits import PARTS
 from scripts.survey import AUTO, survey_labelled
 
+from .progress import Line
 from .project import work
 
 EMBEDDED = "embedded"
@@ -33,10 +35,7 @@ def dataset(source: str) -> Path:
         InputError: the folder is absent or holds no cases.
     """
     if source == EMBEDDED:
-        # Its libraries take seconds to import, which labs on real data need not wait for.
-        from scripts import phantom
-
-        return phantom.resolve(phantom.WORD)
+        return _phantom()
     folder = _fetched(source) if source.startswith(S3) else Path(source).expanduser().resolve()
     if not find_dataset(folder).cases:
         raise InputError(f"{folder}: holds no case with a label; set DATA to a training set, or to '{EMBEDDED}'.")
@@ -128,6 +127,22 @@ def datalist(dataset_dir: Path, folder: Path, training: int, validation: int, te
     }
     target = folder / "datalist.json"
     write_json(target, content)
+    return target
+
+
+def _phantom() -> Path:
+    """The embedded set, made once whichever lab comes first; others wait for it."""
+    # Its libraries take seconds to import, which labs on real data need not wait for.
+    from scripts import phantom
+
+    target = phantom.default_dir()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):
+        if not (target / "dataset.json").is_file():
+            line = Line()
+            line.show("making the synthetic patients, once: about 15 seconds", last=True)
+            phantom.generate(target, progress=False)
+            line.show("made the synthetic patients", last=True)
     return target
 
 

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import nbformat
 import papermill
-import psutil
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
-from .commands import CONTROL, SAMPLE_S, tree_memory
+from .commands import CONTROL
 from .outputs import problems
+from .processes import BYTES_PER_MB, Watch, children
 from .project import LABS
 
 # No lab takes longer as a whole; a single cell never should.
 CELL_TIMEOUT_S = 600
-_BYTES_PER_MB = 1e6
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ def execute(number: str, notebook: Path, target: Path, values: Mapping[str, Any]
     """
     logging.getLogger("papermill").setLevel(logging.ERROR)
     began, failure = time.monotonic(), ""
-    with _Memory() as memory:
+    with Watch(children) as watch:
         try:
             papermill.execute_notebook(
                 str(notebook), str(target), parameters=dict(values), kernel_name="python3", cwd=str(LABS),
@@ -78,7 +75,7 @@ def execute(number: str, notebook: Path, target: Path, values: Mapping[str, Any]
     _forget_the_machine(executed)
     nbformat.write(executed, target)
     found = () if failure else tuple(problems(executed, seconds))
-    return Outcome(number, seconds, memory.peak / _BYTES_PER_MB, found, failure)
+    return Outcome(number, seconds, watch.peak / BYTES_PER_MB, found, failure)
 
 
 def _forget_the_machine(notebook: NotebookNode) -> None:
@@ -88,27 +85,3 @@ def _forget_the_machine(notebook: NotebookNode) -> None:
     for cell in notebook.cells:
         for name in ("papermill", "execution"):
             cell.metadata.pop(name, None)
-
-
-class _Memory:
-    """The most memory that this process's children hold at once, while a block runs."""
-
-    def __init__(self) -> None:
-        self.peak = 0
-        self.stop = threading.Event()
-        self.thread = threading.Thread(target=self._sample, daemon=True)
-
-    def __enter__(self) -> _Memory:
-        self.thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop.set()
-        self.thread.join()
-
-    def _sample(self) -> None:
-        own = psutil.Process()
-        while not self.stop.wait(SAMPLE_S):
-            self.peak = max(self.peak, sum(tree_memory(child.pid) for child in own.children()))

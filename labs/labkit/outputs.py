@@ -36,7 +36,7 @@ def problems(notebook: NotebookNode, seconds: float) -> Iterator[str]:
 
 def _output_problems(output: NotebookNode) -> Iterator[str]:
     if output.output_type == "stream" and output.name == "stderr":
-        yield f"writes to stderr: {output.text.strip().splitlines()[-1][:200]}"
+        yield f"writes to stderr: {(output.text.strip().splitlines() or ['an empty line'])[-1][:200]}"
     data = output.get("data", {})
     framed = _FRAME in data.get("text/html", "")
     for kind in _PICTURES:

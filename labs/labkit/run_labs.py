@@ -60,7 +60,7 @@ def run_labs(
     threads = max(1, (os.cpu_count() or 1) // jobs)
     outcomes = {}
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, _prepare, (str(work), threads), max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(jobs, context, _prepare, (str(work), threads)) as pool:
         running = {
             pool.submit(_run_one, file.name[:2], inputs[file.name[:2]], file.stem, site, takes[file.name[:2]]): file
             for file in order

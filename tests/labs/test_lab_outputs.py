@@ -43,6 +43,8 @@ def test_a_figure_without_words() -> None:
 def test_noise() -> None:
     (problem,) = found(executed(new_output("stream", name="stderr", text="a\nUserWarning: old\n")))
     assert problem == "cell 1 (draw()) writes to stderr: UserWarning: old"
+    (problem,) = found(executed(new_output("stream", name="stderr", text="\n")))
+    assert problem == "cell 1 (draw()) writes to stderr: an empty line"
 
 
 def test_no_run() -> None:

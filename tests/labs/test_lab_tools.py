@@ -15,6 +15,7 @@ from labkit.data import datalist, dataset, label_scheme, listed, modality_images
 from labkit.figures import show
 from labkit.progress import progress
 from labkit.tables import table
+from scripts import phantom
 from scripts.datalists import load_datalist
 from scripts.errors import InputError
 
@@ -80,6 +81,16 @@ class TestData:
         with pytest.raises(InputError, match="has 8 usable patients, 9 were wanted"):
             datalist(tiny_decathlon, tmp_path, training=7, validation=1)
         assert not (tmp_path / "datalist.json").exists()
+
+    def test_embedded_patients_are_made_once_and_without_noise(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("BRATS_CACHE_DIR", str(tmp_path))
+        made = []
+        monkeypatch.setattr(phantom, "_write_cases", lambda *arguments: made.append(arguments))
+        folder = dataset("embedded")
+        assert dataset("embedded") == folder == phantom.default_dir() and len(made) == 1
+        assert not capfd.readouterr().err
 
     def test_an_absent_folder(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="there is no such folder"):
