@@ -22,6 +22,7 @@ from .project import LABS, ROOT
 
 INDEX = "index.html"
 PAGES = ("README.md", "errors.md")
+PNG = "image/png"
 # A page shows what it can show by itself: widgets need a kernel, and come after what stands in for them.
 PRIORITY = ["text/html", "image/png", "image/svg+xml", "text/markdown", "text/plain"]
 _STYLE = (
@@ -47,6 +48,8 @@ def write_page(notebook: NotebookNode, target: Path) -> None:
     for cell in linked.cells:
         if cell.cell_type == "markdown":
             cell.source = _to_pages(cell.source, target.parent)
+        for output in cell.get("outputs", []):
+            _describe(output)
     logging.getLogger("traitlets").setLevel(logging.ERROR)
     page, _ = exporter.from_notebook_node(linked, resources={"metadata": {"name": title(linked.cells[0].source)}})
     with write_aside(target) as aside:
@@ -89,6 +92,14 @@ def _write(target: Path, name: str, body: str) -> None:
     head = f'<meta charset="utf-8"><title>{escape(name)}</title><style>{_STYLE}</style>'
     with write_aside(target) as aside:
         aside.write_text(f'<!DOCTYPE html><html lang="en"><head>{head}</head><body>{body}</body></html>', "utf-8")
+
+
+def _describe(output: NotebookNode) -> None:
+    """Let a picture keep its words: nbconvert's page of JupyterLab's look leaves them out."""
+    data = output.get("data", {})
+    alt = output.get("metadata", {}).get(PNG, {}).get("alt")
+    if alt and PNG in data and "text/html" not in data:
+        data["text/html"] = f'<img alt="{escape(alt)}" style="max-width:100%" src="data:{PNG};base64,{data.pop(PNG)}">'
 
 
 def _to_pages(markdown: str, folder: Path) -> str:

@@ -44,7 +44,7 @@ def labs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     codes = {
         "01_good": "show(figure, alt='empty axes')",
         "02_bad": "raise ValueError('no such thing')",
-        "03_empty": "print(os.environ['OMP_NUM_THREADS'])",
+        "03_empty": "plt.close(figure)\nprint(os.environ['OMP_NUM_THREADS'])",
     }
     for name, code in codes.items():
         (tmp_path / f"{name}.py").write_text(SOURCE.format(number=name[:2], code=code), encoding="utf-8")
