@@ -135,15 +135,17 @@ def _phantom() -> Path:
     # Its libraries take seconds to import, which labs on real data need not wait for.
     from scripts import phantom
 
+    def make(target: Path) -> Path:
+        line = Line()
+        line.show("making the synthetic patients, once: about 15 seconds", last=True)
+        phantom.generate(target, progress=False)
+        line.show("made the synthetic patients", last=True)
+        return target
+
     target = phantom.default_dir()
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
-        if not (target / "dataset.json").is_file():
-            line = Line()
-            line.show("making the synthetic patients, once: about 15 seconds", last=True)
-            phantom.generate(target, progress=False)
-            line.show("made the synthetic patients", last=True)
-    return target
+        return phantom.make_once(target, make)
 
 
 def _fetched(uri: str) -> Path:

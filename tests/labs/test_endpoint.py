@@ -11,29 +11,19 @@ from labkit import serving_checks
 from labkit.checks import NotYet
 from labkit.endpoint import Endpoint, RefusedCase, cases_folder, make_artifact
 from tiny import TINY
+from workflow import run
 
 from sm_launch.container.serve.artifact import verified
 from sm_launch.errors import LaunchError
 from sm_launch.predict_cases import Case, find_cases
 from sm_launch.serving import MB
 
-BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
-
 
 @pytest.fixture(scope="module")
 def artifact(tiny_decathlon: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An artifact of a training of one epoch on the tiny data."""
-    from monai.bundle import ConfigWorkflow
-
     work = tmp_path_factory.mktemp("trained")
-    training = ConfigWorkflow(
-        config_file=str(BUNDLE / "configs" / "train.json"), logging_file=False, workflow_type="train",
-        bundle_root=str(BUNDLE), dataset_dir=str(tiny_decathlon), output_dir=str(work / "runs"), run_name="run",
-        ckpt_dir=str(work / "models"), **TINY,
-    )  # fmt: skip
-    training.initialize()
-    training.run()
-    training.finalize()
+    run(work, "train.json", dataset_dir=str(tiny_decathlon), **TINY)
     return make_artifact(work / "models", work / "artifact")
 
 

@@ -39,19 +39,12 @@ def pack(bundle: Path, model_dir: Path) -> Path:
 @pytest.fixture(scope="session")
 def model_dir(tiny_decathlon: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """This project's bundle, trained for an epoch on the tiny data, as a model artifact. Do not write to it."""
-    from monai.bundle import ConfigWorkflow
+    from workflow import run
 
     work = tmp_path_factory.mktemp("trained")
     bundle = work / "source"
     shutil.copytree(BUNDLE, bundle, ignore=shutil.ignore_patterns("__pycache__", "runs", "cache", "models"))
-    training = ConfigWorkflow(
-        config_file=str(BUNDLE / "configs" / "train.json"), logging_file=False, workflow_type="train",
-        bundle_root=str(BUNDLE), dataset_dir=str(tiny_decathlon), output_dir=str(work / "runs"), run_name="run",
-        ckpt_dir=str(work / "models"), **TINY,
-    )  # fmt: skip
-    training.initialize()
-    training.run()
-    training.finalize()
+    run(work, "train.json", dataset_dir=str(tiny_decathlon), **TINY)
     (bundle / "models").mkdir()
     for name in ("model.pt", "model.json"):
         shutil.copy(work / "models" / name, bundle / "models")

@@ -7,7 +7,7 @@ from typing import Any
 
 from monai.bundle import ConfigWorkflow
 
-BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
+BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
 
 
 class Job(ConfigWorkflow):
