@@ -33,6 +33,7 @@ def prepare_datalist(
     replicate: int = 1,
     skip_bad_cases: bool = False,
     modalities: Sequence[str] = MODALITIES,
+    fold_part: str = "validation",
 ) -> dict[str, Any]:
     """Find the labelled cases of a folder, check every one, and split them by patient.
 
@@ -42,10 +43,11 @@ def prepare_datalist(
         ratios: shares of training, validation and test.
         seed: of the split.
         folds: number of folds, or None for a single split.
-        fold: the fold to validate on, from 0.
+        fold: the fold to hold out, from 0.
         replicate: copies of each case, over the same files, to rehearse a larger data set.
         skip_bad_cases: leave out unusable cases with a warning.
         modalities: names of the image channels, in the order wanted.
+        fold_part: what that fold is, ``validation`` or ``test``.
 
     Returns:
         The datalist.
@@ -54,7 +56,7 @@ def prepare_datalist(
         InputError: the folder, a case, the scheme or the split is unusable; all unusable cases are named at once.
     """
     found = survey_labelled(_resolve(dataset_dir), label_scheme, modalities)
-    return _split(found, ratios, seed, folds, fold, replicate, skip_bad_cases, modalities)
+    return _split(found, ratios, seed, folds, fold, replicate, skip_bad_cases, modalities, fold_part)
 
 
 def whole_datalist(
@@ -98,12 +100,13 @@ def _split(
     replicate: int,
     skip_bad_cases: bool,
     modalities: Sequence[str],
+    fold_part: str,
 ) -> dict[str, Any]:
     if replicate < 1:
         raise InputError(f"replicate is {replicate}, but a case needs at least 1 copy; correct the number.")
     _refuse_or_skip(found, skip_bad_cases)
-    split = split_cases(found.usable, ratios, seed, folds, fold, found.dataset.given_split)
-    choices = {"seed": seed, "ratios": list(ratios), "folds": folds, "fold": fold}
+    split = split_cases(found.usable, ratios, seed, folds, fold, found.dataset.given_split, fold_part)
+    choices = {"seed": seed, "ratios": list(ratios), "folds": folds, "fold": fold, "fold_part": fold_part}
     # The split comes before the copies: no copy of a training patient is in another part.
     parts = {part: entries(split[part], found.dataset.root, replicate) for part in PARTS}
     return _describe(found, modalities) | choices | parts | {"skipped": _skipped(found)}
@@ -124,6 +127,7 @@ def _describe(found: Survey, modalities: Sequence[str]) -> dict[str, Any]:
         "ratios": None,
         "folds": None,
         "fold": None,
+        "fold_part": None,
     }
 
 
@@ -179,7 +183,13 @@ def main(argv: list[str] | None = None) -> int:
         help="default 0.7 0.15 0.15",
     )
     parser.add_argument("--folds", type=int, help="k-fold: number of folds; the test part is set aside first")
-    parser.add_argument("--fold", type=int, help="k-fold: the fold to validate on, from 0")
+    parser.add_argument("--fold", type=int, help="k-fold: the fold to hold out, from 0")
+    parser.add_argument(
+        "--fold_part",
+        choices=("validation", "test"),
+        default="validation",
+        help="what that fold is; test: all patients are dealt, and each is scored once over all folds",
+    )
     parser.add_argument("--seed", type=int, default=42, help="of the split (default %(default)s)")
     parser.add_argument("--replicate", type=int, default=1, help="list each case N times, to rehearse a larger set")
     parser.add_argument("--skip_bad_cases", action="store_true", help="leave out unusable cases instead of stopping")
@@ -198,6 +208,7 @@ def main(argv: list[str] | None = None) -> int:
             options.replicate,
             options.skip_bad_cases,
             options.modalities,
+            options.fold_part,
         )
         write_json(options.output, datalist)
         print(f"split        {', '.join(f'{len(datalist[part])} {part}' for part in PARTS)} (seed {options.seed})")

@@ -1,7 +1,8 @@
-"""One patch out of a volume: crop, flips, rotation, scaling and intensity in a single gather.
+"""One patch out of a volume: crop, flips, rotation, scaling, gain and offset in a single gather.
 
 Two ways to the same numbers. PyTorch's runs on any device and any dtype. On a CPU, a volume of the store (int16,
-channels last) is read by ``kernels/patches.c`` in one pass where it can be built.
+channels last) is read by ``kernels/patches.c`` in one pass where it can be built. Further changes of the intensities,
+if any were drawn, follow in place (:mod:`scripts.intensity`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from scripts import compiled
+from scripts import compiled, intensity
 
 if TYPE_CHECKING:
     from scripts.patches import Draw
@@ -42,6 +43,8 @@ def gather(
         _crop(image, label, draw, gain, out, out_label)
     else:
         _resample(image, label, draw, gain, out, out_label)
+    if draw.intensity is not None:
+        intensity.change(out, draw.intensity, draw.offset)
 
 
 def placement(draw: Draw, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

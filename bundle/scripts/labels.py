@@ -267,6 +267,31 @@ def detect_scheme(values: Iterable[int], declared: dict[int, str] | None = None,
     )
 
 
+def refuse_declared_otherwise(
+    scheme: Scheme, declared: dict[int, str], source: str, option: str = "--label_scheme"
+) -> None:
+    """Refuse a scheme that a dataset.json denies; a label table that fits no scheme denies none.
+
+    Args:
+        scheme: that was asked for.
+        declared: id to tissue name from dataset.json's ``labels``.
+        source: the file, for the message.
+        option: by which the scheme is chosen, for the message.
+
+    Raises:
+        InputError: the table is that of another scheme.
+    """
+    try:
+        name = _declared_scheme(declared)
+    except InputError:
+        return
+    if name != scheme.name:
+        raise InputError(
+            f"label_scheme '{scheme.name}' contradicts {source}, whose labels are those of '{name}'; pass {option} "
+            f"{name} or correct dataset.json."
+        )
+
+
 def _declared_scheme(declared: dict[int, str]) -> str:
     """The scheme whose table a dataset.json's ``labels`` describes, by the tissue it gives to each id."""
     names = {int(k): str(v).lower().replace("oedema", "edema") for k, v in declared.items() if int(k) != 0}

@@ -1,8 +1,8 @@
-"""Dice and HD95 of tumour regions under the BraTS rules for empty regions.
+"""Dice of tumour regions under the BraTS rules for empty regions, as tensors and as metrics of a config; and HD95.
 
 MONAI ignores a case whose region is empty in the ground truth, even when the model hallucinates one. The challenge
 counts it: both empty is a perfect score, one empty is the worst one (BraTS 2023 evaluation, github.com/rachitsaluja/
-BraTS-2023-Metrics: Dice 0, HD95 374 mm, which is the diagonal of the 240x240x155 mm volume, rounded up).
+BraTS-2023-Metrics). All other measures of an evaluation are in scripts.scores.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from typing import Any
 
 import torch
 from monai.handlers import IgniteMetricHandler
-from monai.metrics import CumulativeIterationMetric, compute_hausdorff_distance
+from monai.metrics import CumulativeIterationMetric
 
-HD95_EMPTY_MM = 374.0
+from scripts.scores import common_box, surface_scores
+from scripts.surfaces import HD95_EMPTY_MM
+
+__all__ = ["HD95_EMPTY_MM", "RegionDice", "RegionDiceHandler", "region_dice", "region_hd95_mm", "region_metrics"]
 
 
 def region_dice(prediction: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
@@ -36,25 +39,22 @@ def region_dice(prediction: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 
 
 def region_hd95_mm(prediction: torch.Tensor, truth: torch.Tensor, spacing_mm: Sequence[float]) -> torch.Tensor:
-    """95th percentile of the symmetric surface distance of each case and region, in mm.
+    """95th percentile of the distance between the surfaces of each case and region, in mm (scripts.surfaces).
 
     Args:
-        prediction: 0/1 masks, (B, R, H, W, D).
+        prediction: 0/1 masks, (B, R, H, W, D), on any device.
         truth: 0/1 masks of the same shape.
         spacing_mm: voxel size along H, W, D.
 
     Returns:
-        float32 (B, R); 0 where both masks are empty, ``HD95_EMPTY_MM`` where one is.
+        float32 (B, R) on the CPU; 0 where both masks are empty, ``HD95_EMPTY_MM`` where one is.
     """
-    has_prediction, has_truth = (mask.flatten(2).any(dim=-1) for mask in (prediction, truth))
-    result = torch.where(has_prediction == has_truth, 0.0, HD95_EMPTY_MM).to(torch.float32)
-    for case, region in torch.nonzero(has_prediction & has_truth).tolist():
-        pair = (mask[case : case + 1, region : region + 1] for mask in (prediction, truth))
-        distance = compute_hausdorff_distance(
-            *pair, include_background=True, percentile=95, spacing=[float(s) for s in spacing_mm]
-        )
-        result[case, region] = float(distance)
-    return result
+    pairs = [(mask.bool().cpu().numpy().reshape(-1, *mask.shape[2:])) for mask in (prediction, truth)]
+    values = []
+    for mask, other in zip(*pairs, strict=True):
+        box = common_box(mask, other)
+        values.append(surface_scores(mask[box], other[box], spacing_mm)["hd95_mm"])
+    return torch.tensor(values).reshape(prediction.shape[:2])
 
 
 class RegionDice(CumulativeIterationMetric):

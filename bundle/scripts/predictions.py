@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import logging
 from collections.abc import Mapping, Sequence
@@ -12,14 +11,14 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
-import torch.distributed as dist
 from ignite.engine import Engine, Events
 
 from scripts import distributed
-from scripts.files import write_aside, write_json
+from scripts.files import write_aside
 from scripts.inflate import gzip_runs
 from scripts.labels import REGIONS
-from scripts.metrics import region_dice, region_hd95_mm
+from scripts.score_tables import table, write_tables
+from scripts.scores import score_case, voxel_size_mm
 
 logger = logging.getLogger(__name__)
 
@@ -130,64 +129,19 @@ class CaseTable:
         """Add the rows of this batch."""
         for batch_item, output in zip(engine.state.batch, engine.state.output, strict=True):
             item = self.cases[batch_item["case"]]
-            spacing_mm = [float(size) for size in nib.load(image_files(item)[0]).header.get_zooms()[:3]]
-            masks = [output[key].as_tensor()[None].float().cpu() for key in ("pred", "label")]
-            dice = region_dice(*masks)[0].tolist()
-            hd95 = region_hd95_mm(*masks, spacing_mm)[0].tolist()
-            voxel_ml = float(np.prod(spacing_mm)) / 1000
-            volumes = [(mask[0].flatten(1).sum(1) * voxel_ml).tolist() for mask in masks]
-            self.rows.append(
-                {
-                    "case": item["case"],
-                    "image": image_files(item),
-                    "truth": item["truth"],
-                    "prediction": str(label_file(self.label_dir, item["case"]).resolve()),
-                    "dice": dict(zip(self.regions, dice, strict=True)),
-                    "hd95_mm": dict(zip(self.regions, hd95, strict=True)),
-                    "truth_ml": dict(zip(self.regions, volumes[1], strict=True)),
-                    "prediction_ml": dict(zip(self.regions, volumes[0], strict=True)),
-                }
-            )
+            masks = [output[key].as_tensor().cpu().numpy() for key in ("pred", "label")]
+            # Of the truth, as scripts.evaluate does it, which may have no images.
+            spacing_mm = voxel_size_mm(nib.load(item["truth"]).affine)
+            files = {
+                "image": image_files(item),
+                "truth": item["truth"],
+                "prediction": str(label_file(self.label_dir, item["case"]).resolve()),
+            }
+            self.rows.append({"case": item["case"]} | files | score_case(*masks, spacing_mm, self.regions))
 
     def write(self, engine: Engine) -> None:
         """Gather the rows of all processes and write the files on rank 0."""
-        rows = self.rows
-        if distributed.world_size() > 1:
-            parts: list[Any] = [None] * distributed.world_size()
-            dist.all_gather_object(parts, rows)
-            rows = [row for part in parts for row in part]
+        rows = distributed.gathered(self.rows)
         if distributed.rank() > 0:
             return
-        rows = sorted(rows, key=lambda row: row["case"])
-        write_json(self.folder / "cases.json", rows)
-        summary = summarise(rows, self.regions) | {"label_scheme": self.label_scheme}
-        write_json(self.folder / "summary.json", summary)
-        flat = [flatten(row) for row in rows]
-        with write_aside(self.folder / "cases.csv") as aside, aside.open("w", newline="", encoding="utf-8") as lines:
-            writer = csv.DictWriter(lines, fieldnames=list(flat[0]))
-            writer.writeheader()
-            writer.writerows(flat)
-        logger.info("%s", table(summary))
-
-
-def flatten(row: dict[str, Any]) -> dict[str, Any]:
-    """One case as a flat row: ``case``, then ``dice_TC`` ... in the order of the measures and regions."""
-    measures = ("dice", "hd95_mm", "truth_ml", "prediction_ml")
-    return {"case": row["case"]} | {f"{m}_{region}": value for m in measures for region, value in row[m].items()}
-
-
-def summarise(rows: Sequence[dict[str, Any]], regions: Sequence[str]) -> dict[str, Any]:
-    """Means over cases for each region, and over regions as ``mean``."""
-    summary: dict[str, Any] = {"n_cases": len(rows)}
-    for measure in ("dice", "hd95_mm"):
-        means = {region: float(np.mean([row[measure][region] for row in rows])) for region in regions}
-        summary[measure] = means | {"mean": float(np.mean(list(means.values())))}
-    return summary
-
-
-def table(summary: dict[str, Any]) -> str:
-    """The summary as a small text table: a row a region, Dice and HD95 in mm."""
-    lines = [f"{summary['n_cases']} test cases", f"{'region':<8}{'Dice':>8}{'HD95 mm':>10}"]
-    for region, dice in summary["dice"].items():
-        lines.append(f"{region:<8}{dice:>8.4f}{summary['hd95_mm'][region]:>10.2f}")
-    return "\n".join(lines)
+        logger.info("%s", table(write_tables(self.folder, rows, self.regions, {"label_scheme": self.label_scheme})))

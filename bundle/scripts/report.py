@@ -1,4 +1,4 @@
-"""The report of a run: curves.png, pictures of the best, median and worst test case, and report.html that tells it all.
+"""The report of a run: curves.png, pictures of the worst, median and best test case, and report.html that tells it all.
 
     python -m scripts.report --run_dir runs/my_run
 
@@ -20,7 +20,15 @@ from scripts.files import read_json, write_aside
 from scripts.layouts import MODALITIES
 from scripts.records import Stage, optional_json, read_metrics
 from scripts.report_html import folded, number, page, paragraph, picture, preformatted, section
-from scripts.report_tables import case_table, knob_table, mean_dice, test_table, validation_table, version_table
+from scripts.report_tables import (
+    case_table,
+    knob_table,
+    measure_table,
+    test_table,
+    validation_table,
+    version_table,
+)
+from scripts.score_tables import mean_dice
 from scripts.viewer import CaseView
 from scripts.viewer_case import load_viewed_case
 from scripts.viewer_page import frame, script, source_hash
@@ -69,8 +77,8 @@ def write_report(run_dir: str | Path) -> Path:
         state=describe_state(training, evaluation, metrics, rows),
         notices=notices(training, evaluation),
         sections=[
-            section("Test results", test_table(rows)) if rows else "",
-            section("Best, median and worst test case", *case_parts(training, evaluation, rows)) if rows else "",
+            section("Test results", test_table(rows), measure_table(rows)) if rows else "",
+            section("Worst, median and best test case", *case_parts(training, evaluation, rows)) if rows else "",
             section("Training", *training_parts(folder, metrics)) if metrics else "",
             section("Every test case", case_table(rows)) if rows else "",
             section("Data", *data_parts(training, evaluation)),
@@ -122,7 +130,7 @@ def training_parts(folder: Path, metrics: Sequence[Mapping[str, Any]]) -> list[s
 
 
 def case_parts(training: Stage, evaluation: Stage, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The best, the median and the worst test case, as slices and in the viewer; writes ``best_case.png`` and so on.
+    """The worst, the median and the best test case, as slices and in the viewer; writes ``worst_case.png`` and so on.
 
     Args:
         training: its datalist names channels and scheme where the evaluation's does not.
@@ -136,14 +144,17 @@ def case_parts(training: Stage, evaluation: Stage, rows: Sequence[Mapping[str, A
     summary = optional_json(evaluation.folder / "summary.json", "summary of the test")
     scheme = str(summary.get("label_scheme") or datalist.get("label_scheme"))
     modalities = datalist.get("modalities") or MODALITIES
-    chosen = {"best": rows[-1], "worst": rows[0]} if len(rows) > 1 else {"only": rows[0]}
+    chosen = {"worst": rows[0], "best": rows[-1]} if len(rows) > 1 else {"only": rows[0]}
     if len(rows) > 2:
-        chosen = {"best": rows[-1], "median": rows[len(rows) // 2], "worst": rows[0]}
+        chosen = {"worst": rows[0], "median": rows[len(rows) // 2], "best": rows[-1]}
     parts = []
     for which, row in chosen.items():
         regions = ", ".join(f"{region} {number(value, 3)}" for region, value in row["dice"].items())
         caption = f"{which.capitalize()} case: {row['case']}, mean Dice {number(mean_dice(row), 3)} ({regions})."
         target = evaluation.folder / f"{which.replace('only', 'best')}_case.png"
+        if not row.get("image"):
+            parts.append(paragraph(f"{caption} Its images are not known: label maps alone were scored."))
+            continue
         truth = Path(row["truth"]) if row.get("truth") else None
         try:
             plot_case(

@@ -7,40 +7,82 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from scripts.bootstrap import interval
 from scripts.labels import REGION_NAMES
-from scripts.metrics import HD95_EMPTY_MM
 from scripts.records import plain_knobs
 from scripts.report_html import number, table
+from scripts.score_tables import HEADINGS, TOTALS, Row, columns, mean_dice
+from scripts.surfaces import HD95_EMPTY_MM
 
-Row = Mapping[str, Any]
-
-
-def mean_dice(row: Row) -> float:
-    """Mean over the regions of a test case's Dice."""
-    return float(np.mean(list(row["dice"].values())))
+MAIN_MEASURES = ("dice", "hd95_mm")
+INTERVAL = "95 % interval"
 
 
 def test_table(rows: Sequence[Row]) -> str:
-    """Mean and median over the cases for each region; the last row averages each case's regions first.
+    """Mean, its interval and median over the cases for each region; the last row averages each case's regions first.
 
     Args:
         rows: test/cases.json.
     """
     regions = list(rows[0]["dice"])
-    names = [f"{region} ({REGION_NAMES[region]})" for region in regions] + ["mean of regions"]
+    names = [f"{region} ({REGION_NAMES[region]})" if region in REGION_NAMES else region for region in regions]
+    names.append("mean of regions")
     cells: list[list[str]] = [[name] for name in names]
-    for measure, digits in (("dice", 4), ("hd95_mm", 2)):
-        values = np.array([[row[measure][region] for region in regions] for row in rows])
-        values = np.column_stack([values, values.mean(axis=1)])
-        for line, mean, median in zip(cells, values.mean(axis=0), np.median(values, axis=0), strict=True):
-            line += [number(mean, digits), number(median, digits)]
+    header = ["region"]
+    for measure in MAIN_MEASURES:
+        heading, digits = HEADINGS[measure]
+        header += [f"mean {heading}", INTERVAL, f"median {heading}"]
+        values = columns(rows, measure, regions)
+        medians = np.median(values, axis=0)
+        for line, mean, bounds, median in zip(
+            cells, values.mean(axis=0), _bounds(values, digits), medians, strict=True
+        ):
+            line += [number(mean, digits), bounds, number(median, digits)]
     note = (
         "Scored on the images' own grids. Dice: 1 is perfect, 0 no overlap. HD95: 95th percentile of the distance "
         "between the surfaces. BraTS's rule for empty regions: Dice 1 and 0 mm where truth and prediction both have "
-        f"none, Dice 0 and {HD95_EMPTY_MM:.0f} mm where only one has none."
+        f"none, Dice 0 and {HD95_EMPTY_MM:.0f} mm where only one has none. Intervals: bootstrap over cases, too narrow "
+        "where there are few."
     )
-    return table(["region", "mean Dice", "median Dice", "mean HD95 (mm)", "median HD95 (mm)"], cells, note)
+    return table(header, cells, note)
+
+
+def measure_table(rows: Sequence[Row]) -> str:
+    """Mean and interval of all other measures, a line each, and the lesions; nothing for tables that lack them.
+
+    Args:
+        rows: test/cases.json.
+    """
+    regions = list(rows[0]["dice"])
+    cells = []
+    for measure, (heading, digits) in HEADINGS.items():
+        if measure in MAIN_MEASURES or any(measure not in row for row in rows):
+            continue
+        values = columns(rows, measure, regions)
+        means = [number(mean, digits) for mean in values.mean(axis=0)]
+        joined = [
+            f"{mean} ({bounds})" if bounds else mean
+            for mean, bounds in zip(means, _bounds(values, digits), strict=True)
+        ]
+        cells.append([heading, *joined])
+    if not cells:
+        return ""
+    counts = [" / ".join(str(sum(row[count][region] for row in rows)) for count in TOTALS) for region in regions]
+    cells.append(["lesions: in the truth / missed / false", *counts, ""])
+    note = (
+        "Means over cases, with 95 % intervals. Volume errors: prediction less truth; relative to the mean of both. "
+        "Lesion-wise: as BraTS 2023 defines it, where every missed and every false lesion counts as a whole one."
+    )
+    return table(["measure", *regions, "mean of regions"], cells, note)
+
+
+def _bounds(values: NDArray[np.float64], digits: int) -> list[str]:
+    """The interval of each column of (N, M) as text, empty texts for a single case."""
+    if len(values) < 2:
+        return [""] * values.shape[1]
+    return [f"{number(low, digits)} to {number(high, digits)}" for low, high in interval(values).T]
 
 
 def case_table(rows: Sequence[Row]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from scripts.datalists import items
 from scripts.errors import InputError
-from scripts.labels import Scheme, detect_scheme, get_scheme, unknown_values
+from scripts.labels import Scheme, detect_scheme, get_scheme, refuse_declared_otherwise, unknown_values
 from scripts.layouts import find_dataset
 from scripts.naming import Case, Dataset, natural_key
 from scripts.splits import PARTS
@@ -177,15 +177,7 @@ def _refuse_contradiction(
 ) -> None:
     """Refuse a forced scheme that dataset.json denies, or that half of the label files or more do not fit."""
     if dataset.declared_labels:
-        try:
-            declared = detect_scheme((), dataset.declared_labels)
-        except InputError:
-            declared = scheme.name  # a label table that fits no scheme denies none
-        if declared != scheme.name:
-            raise InputError(
-                f"label_scheme '{scheme.name}' contradicts {dataset.root / 'dataset.json'}, whose labels are those of "
-                f"'{declared}'; pass --label_scheme {declared} or correct dataset.json."
-            )
+        refuse_declared_otherwise(scheme, dataset.declared_labels, str(dataset.root / "dataset.json"))
     misfits = [fact for fact in facts if unknown_values(fact.label_counts, scheme)]
     if 2 * len(misfits) >= len(facts):
         raise InputError(

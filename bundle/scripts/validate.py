@@ -22,14 +22,13 @@ from tqdm import tqdm
 
 from scripts.errors import InputError
 from scripts.files import cache_dir, read_json, write_json
+from scripts.grids import AFFINE_TOLERANCE_MM, affine_difference_mm
 from scripts.labels import Scheme, unknown_values
 from scripts.naming import Case, listed
 from scripts.readers import read_nifti
 
 logger = logging.getLogger(__name__)
 
-# Largest difference between elements of two affines (mm, or mm a voxel) that counts as rounding in a header.
-AFFINE_TOLERANCE_MM = 1e-3
 # A worker holds one file in its stored type: 143 MB for four modalities of 240x240x155 as float32.
 MAX_WORKERS = 4
 STORE_VERSION = 1
@@ -132,7 +131,7 @@ def _grid_problem(image: SpatialImage, facts: CaseFacts) -> str | None:
         return None
     if shape != facts.shape:
         return f"has shape {_times(shape)}, but the case's first image has {_times(facts.shape)}"
-    difference = float(np.abs(image.affine - np.array(facts.affine)).max())
+    difference = affine_difference_mm(image.affine, np.array(facts.affine))
     if difference > AFFINE_TOLERANCE_MM:
         return f"has another affine than the case's first image (they differ by up to {difference:.3g} mm)"
     return None

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.errors import InputError
+from scripts.grids import AFFINE_TOLERANCE_MM, affine_difference_mm
 from scripts.labels import SCHEMES, Scheme, detect_scheme, get_scheme, unknown_values
 from scripts.survey import AUTO
-from scripts.validate import AFFINE_TOLERANCE_MM
 from scripts.viewer_source import Source
-from scripts.viewer_volumes import Affine, Volume, affine_difference_mm, as_array, own_affine, read_file, times
+from scripts.viewer_volumes import Affine, Volume, as_array, own_affine, read_file, times
 
 
 def read_labels(

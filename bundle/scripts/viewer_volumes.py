@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from scripts.errors import InputError
+from scripts.grids import AFFINE_TOLERANCE_MM, affine_difference_mm
 from scripts.naming import MODALITIES
 from scripts.readers import NiftiReader
-from scripts.validate import AFFINE_TOLERANCE_MM
 from scripts.viewer_source import Source
 
 Volume = Any  # a numpy array, or a tensor on the CPU; MetaTensors bring their affine
@@ -129,11 +129,6 @@ def own_affine(volume: Volume, what: str) -> Affine | None:
         return None
     affine = _checked(as_array(own), f"{what}: its affine")
     return None if np.array_equal(affine, np.eye(4)) else affine
-
-
-def affine_difference_mm(one: Affine, other: Affine) -> float:
-    """Largest difference between two affines' entries."""
-    return float(np.abs(one - other).max())
 
 
 def times(shape: Sequence[int]) -> str:

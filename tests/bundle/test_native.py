@@ -24,9 +24,11 @@ from monai.transforms import (
     Spacingd,
 )
 from scripts.brain_box import is_brain
-from scripts.labels import SCHEMES, nest_regions, regions_to_labels
-from scripts.native import LabelMap, RegionMasks, ToNativeGridd
+from scripts.labels import SCHEMES, labels_to_regions, nest_regions, regions_to_labels
+from scripts.native import LabelMap, LabelsOfMasksd, RegionMasks, ToNativeGridd
+from scripts.postprocessing import region_masks
 from scripts.predictions import save_volume
+from scripts.rules import Rules
 from tiny import AFFINE, make_case, save
 from workflow import BUNDLE
 
@@ -122,21 +124,65 @@ def test_a_chain_without_interpolation(tmp_path: Path) -> None:
     chain = Compose([LoadImaged("image", ensure_channel_first=True), Orientationd("image", "RAS", labels=None)])
     item = chain({"image": str(save(make_case(0)[0], tmp_path / "image.nii.gz"))})
     probability = probabilities(item)
-    found = ToNativeGridd("pred", chain, RegionMasks(threshold=0.7))(item | {"pred": probability})["pred"]
-    assert torch.equal(found.as_tensor(), nest_regions(probability > 0.7).flip(1, 2).to(torch.uint8))
+    decide = RegionMasks(rules=Rules(thresholds={"TC": 0.7, "WT": 0.6, "ET": 0.8}))
+    found = ToNativeGridd("pred", chain, decide)(item | {"pred": probability})["pred"]
+    above = probability > torch.tensor([0.7, 0.6, 0.8]).reshape(3, 1, 1, 1)
+    assert torch.equal(found.as_tensor(), nest_regions(above).flip(1, 2).to(torch.uint8))
 
 
-def test_several_decisions_leave_the_image_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("low", [0.2, 0.8])
+def test_each_region_is_looked_for_above_its_own_threshold(tmp_path: Path, low: float) -> None:
+    """A lesion that only the lowest threshold sees is in the box that is interpolated."""
+    chain = recipe([3.0, 1.5, 4.0])
+    item = chain({"image": str(save(make_case(0)[0], tmp_path / "image.nii.gz"))})
+    probability = 0.1 * torch.rand(3, *item["image"].shape[1:], generator=torch.Generator().manual_seed(0))
+    probability[1, 4:7, 4:7, 2:4] = 0.45
+    rules = Rules(thresholds={"WT": low, "ET": 0.3})
+    wanted = nest_regions(inverted(chain, item, probability).as_tensor() > rules.threshold_of(("TC", "WT", "ET")))
+    found = ToNativeGridd("pred", chain, RegionMasks(rules=rules))(item | {"pred": probability})["pred"]
+    assert torch.equal(found.as_tensor(), wanted.to(torch.uint8)) and found.any() == (low == 0.2)
+
+
+@pytest.mark.parametrize("spacing", [[3.0, 1.5, 4.0], [0.0, 0.0, 0.0]])
+def test_rules_see_the_whole_volume_in_the_files_voxels(tmp_path: Path, spacing: list[float]) -> None:
+    """What is decided in a box on the way is what is decided on the whole probabilities, and both outputs agree."""
+    chain = recipe(spacing)
+    item = chain({"image": str(save(make_case(0)[0], tmp_path / "image.nii.gz"))})
+    probability = probabilities(item)
+    above = dict.fromkeys(("TC", "WT", "ET"), 0.8)
+    rules = Rules(above, min_component_mm3={"WT": 500.0, "TC": 300.0, "ET": 200.0})
+    whole = inverted(chain, item, probability).as_tensor()
+    # Voxels of the file are 2 x 2 x 3 mm.
+    wanted = region_masks(whole, ("TC", "WT", "ET"), rules, 12.0).to(torch.uint8)
+    kept = region_masks(whole, ("TC", "WT", "ET"), Rules(above), 12.0)
+    assert all(0 < few.sum() < many.sum() for few, many in zip(wanted, kept, strict=True))
+    item["pred"] = probability
+    found = ToNativeGridd("pred", chain, RegionMasks(rules=rules))(item)["pred"]
+    labels = ToNativeGridd("pred", chain, LabelMap("msd", rules=rules))(item)["pred"]
+    assert torch.equal(found.as_tensor(), wanted)
+    assert torch.equal(labels_to_regions(labels.as_tensor(), SCHEMES["msd"], dtype=torch.uint8), wanted)
+
+
+def test_kept_probabilities_are_those_decided_on(tmp_path: Path) -> None:
+    chain = recipe([3.0, 1.5, 4.0])
+    item = chain({"image": str(save(make_case(0)[0], tmp_path / "image.nii.gz"))})
+    item["pred"] = probabilities(item)
+    out = ToNativeGridd("pred", chain, RegionMasks(), keep_probabilities=True)(item)
+    assert torch.equal(out["pred"].as_tensor(), nest_regions(out["prob"].as_tensor() > 0.5).to(torch.uint8))
+    torch.testing.assert_close(out["prob"], inverted(chain, item, item["pred"]))
+    assert torch.equal(out["prob"].affine, out["pred"].affine)
+
+
+def test_labels_are_made_of_the_masks_and_the_image_is_left_alone(tmp_path: Path) -> None:
     chain = Compose([
         LoadImaged("image", ensure_channel_first=True), Resized("image", (16, 16, 16)),
     ])  # fmt: skip
     item = chain({"image": str(save(make_case(0)[0], tmp_path / "image.nii.gz"))})
     before = item["image"].clone()
-    probability = probabilities(item)
-    out = ToNativeGridd(("a", "b"), chain, (RegionMasks(), LabelMap("brats2018")))(
-        item | {"a": probability, "b": probability}
-    )
-    assert torch.equal(out["b"].as_tensor(), regions_to_labels(out["a"].as_tensor(), SCHEMES["brats2018"]))
+    out = ToNativeGridd("pred", chain, RegionMasks())(item | {"pred": probabilities(item)})
+    out = LabelsOfMasksd("pred", "labels", "brats2018")(out)
+    assert torch.equal(out["labels"].as_tensor(), regions_to_labels(out["pred"].as_tensor(), SCHEMES["brats2018"]))
+    assert out["labels"].shape == (1, 24, 28, 20) and torch.equal(out["labels"].affine, out["pred"].affine)
     assert torch.equal(out["image"], before) and out["image"].applied_operations == item["image"].applied_operations
     assert len(out["image"].applied_operations) == 1
 

@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from scripts import report
+from scripts.bootstrap import interval
 from scripts.errors import InputError
 from scripts.figures import plot_case, tissue_colours
 from scripts.labels import SCHEMES, get_scheme
@@ -25,6 +26,7 @@ from tiny import make_case, save
 LPS = np.array([[-1.0, 0, 0, 40.0], [0, -1.5, 0, 25.0], [0, 0, 2.0, -9.0], [0, 0, 0, 1.0]])
 SHAPE = (30, 24, 18)
 MODALITIES = ("FLAIR", "T1w", "T1gd", "T2w")
+SHARES = ("surface_dice", "sensitivity", "precision", "lesion_dice")
 
 
 class Page(HTMLParser):
@@ -102,6 +104,13 @@ def write_tests(run_dir: Path, names: list[str], split_files: bool = False) -> l
                 "hd95_mm": {"TC": 2.345 + index, "WT": 3.0, "ET": 374.0},
                 "truth_ml": {"TC": 10.0, "WT": 20.0, "ET": 5.0},
                 "prediction_ml": {"TC": 11.0, "WT": 21.0, "ET": 0.0},
+                **{measure: {"TC": score / 2, "WT": score, "ET": score - 0.1} for measure in SHARES},
+                "volume_error_ml": {"TC": 1.0, "WT": 1.0, "ET": -5.0},
+                "volume_error_relative": {"TC": 0.1, "WT": 0.05, "ET": -2.0},
+                "lesion_hd95_mm": {"TC": 2.5, "WT": 3.0, "ET": 374.0},
+                "lesions": {"TC": 1, "WT": 2, "ET": 0},
+                "lesions_missed": {"TC": 0, "WT": 1, "ET": 0},
+                "lesions_false": {"TC": 1, "WT": 0, "ET": 0},
             }
         )
     (run_dir / "test" / "cases.json").write_text(json.dumps(rows), encoding="utf-8")
@@ -178,8 +187,12 @@ def test_test_table_is_that_of_the_json(full_run: Path) -> None:
     rows = json.loads((full_run / "test" / "cases.json").read_text(encoding="utf-8"))
     page = page_of(full_run / "report.html")
     for region, name in (("TC", "tumour core"), ("WT", "whole tumour"), ("ET", "enhancing tumour")):
-        dice, hd95 = ([row[measure][region] for row in rows] for measure in ("dice", "hd95_mm"))
-        expected = [f"{np.mean(dice):.4f}", f"{np.median(dice):.4f}", f"{np.mean(hd95):.2f}", f"{np.median(hd95):.2f}"]
+        expected = []
+        for measure, digits in (("dice", 4), ("hd95_mm", 2)):
+            values = [row[measure][region] for row in rows]
+            low, high = interval(values)
+            bounds = f"{low:.{digits}f} to {high:.{digits}f}"
+            expected += [f"{np.mean(values):.{digits}f}", bounds, f"{np.median(values):.{digits}f}"]
         assert page.rows[f"{region} ({name})"] == expected
     assert page.rows["mean of regions"][0] == f"{np.mean([list(row['dice'].values()) for row in rows]):.4f}"
 
@@ -190,9 +203,31 @@ def test_case_table_lists_every_case_worst_first(full_run: Path) -> None:
         "0.912", "0.912", "0.962", "0.862", "2.3", "3.0", "374.0", "10.0 / 11.0", "20.0 / 21.0", "5.0 / 0.0",
     ]  # fmt: skip
     assert [name for name in page.rows if name in ("good", "middling", "bad")] == ["bad", "middling", "good"]
-    assert "Best case: good, mean Dice 0.912" in page.text
-    assert "Median case: middling, mean Dice 0.712" in page.text
-    assert "Worst case: bad, mean Dice 0.512" in page.text
+    pictures = [
+        "Worst case: bad, mean Dice 0.512",
+        "Median case: middling, mean Dice 0.712",
+        "Best case: good, mean Dice 0.9",
+    ]
+    places = [page.text.index(picture) for picture in pictures]
+    assert places == sorted(places)
+
+
+def test_all_measures_are_told_with_their_intervals(full_run: Path) -> None:
+    rows = json.loads((full_run / "test" / "cases.json").read_text(encoding="utf-8"))
+    page = page_of(full_run / "report.html")
+    values = [row["surface_dice"]["TC"] for row in rows]
+    low, high = interval(values)
+    assert page.rows["surface Dice at 1 mm"][0] == f"{np.mean(values):.4f} ({low:.4f} to {high:.4f})"
+    assert page.rows["volume error (ml)"][2] == "-5.00 (-5.00 to -5.00)"
+    assert page.rows["lesions: in the truth / missed / false"] == ["3 / 0 / 3", "6 / 3 / 0", "0 / 0 / 0", ""]
+
+
+def test_tables_of_an_older_version_are_shown_as_they_are(tmp_path: Path) -> None:
+    rows = write_tests(tmp_path, ["a", "b"])
+    kept = ("case", "image", "truth", "prediction", "dice", "hd95_mm", "truth_ml", "prediction_ml")
+    (tmp_path / "test" / "cases.json").write_text(json.dumps([{key: row[key] for key in kept} for row in rows]))
+    page = page_of(write_report(tmp_path))
+    assert "TC (tumour core)" in page.rows and "surface Dice at 1 mm" not in page.rows
 
 
 def test_tells_how_the_run_was_made(full_run: Path) -> None:
