@@ -16,6 +16,14 @@ from monai.transforms import MapTransform, Randomizable
 
 from scripts.errors import InputError
 from scripts.gather import gather
+from scripts.intensity_draw import (
+    MOST_FACTOR,
+    Intensity,
+    IntensityRecipe,
+    are_two_numbers,
+    refuse_no_probability,
+    shown,
+)
 
 # nnU-Net keeps as many locations of each class (Isensee et al. 2021, class_locations in its preprocessing).
 LOCATIONS_PER_CLASS = 10_000
@@ -30,6 +38,7 @@ class Draw:
         flip: whether each axis is mirrored.
         matrix: rotation and scaling about the patch's centre, (3, 3), from patch to volume voxels; None for neither.
         gain, offset: of the intensities, a value a channel.
+        intensity: further changes of the intensities; None for none.
     """
 
     start: tuple[int, int, int]
@@ -37,13 +46,14 @@ class Draw:
     matrix: np.ndarray | None
     gain: np.ndarray
     offset: np.ndarray
+    intensity: Intensity | None = None
 
 
 @dataclass(frozen=True)
-class PatchRecipe:
+class PatchRecipe(IntensityRecipe):
     """How patches are drawn. All probabilities are per patch.
 
-    Attributes:
+    Attributes (and those of :class:`scripts.intensity_draw.IntensityRecipe`):
         patch_size: (H, W, D) in voxels.
         tumour_crops: share of patches centred on a tumour voxel. Its class is drawn first, uniformly among those that
             the case has, so that a small enhancing rim is seen as often as a large edema; then one of its voxels.
@@ -65,15 +75,16 @@ class PatchRecipe:
     shift: float = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("tumour_crops", "flip_prob", "rotate_prob", "scale_prob"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(
-                    f"{name} is {getattr(self, name)}, but a probability lies between 0 and 1; correct it."
-                )
+            refuse_no_probability(name, getattr(self, name))
         if min(self.patch_size) < 1:
             raise InputError(f"patch_size is {list(self.patch_size)}, but sizes are positive; correct it.")
-        if not 0 < self.scale_range[0] <= self.scale_range[1]:
-            raise InputError(f"scale_range is {list(self.scale_range)}; give two positive numbers in ascending order.")
+        if not are_two_numbers(self.scale_range) or not 0 < self.scale_range[0] <= self.scale_range[1] <= MOST_FACTOR:
+            raise InputError(
+                f"scale_range is {shown(self.scale_range)}; "
+                f"give two positive numbers of at most {MOST_FACTOR:g} in ascending order."
+            )
 
     def draw(
         self,
@@ -105,7 +116,8 @@ class PatchRecipe:
         gain = 1 + rng.uniform(-self.gain, self.gain, channels)
         offset = rng.uniform(-self.shift, self.shift, channels)
         matrix = self._draw_matrix(rng, np.asarray(spacing_mm, float))
-        return Draw(tuple(start), tuple(bool(f) for f in flip), matrix, gain, offset)
+        intensity = self.draw_intensity(rng, channels)
+        return Draw(tuple(start), tuple(bool(f) for f in flip), matrix, gain, offset, intensity)
 
     def _draw_matrix(self, rng: np.random.Generator, spacing_mm: np.ndarray) -> np.ndarray | None:
         # Drawn whether used or not, so that a knob changes what it names and not the position of later patches.

@@ -119,17 +119,18 @@ class SeparableSpacingd(Spacingd):
         self.spacing_transform.sp_resample = SeparableResample(dtype=np.float32)
 
     def inverse_decided(
-        self, volume: MetaTensor, decide: Callable[[torch.Tensor], torch.Tensor], threshold: float
+        self, volume: MetaTensor, decide: Callable[[torch.Tensor], torch.Tensor], thresholds: torch.Tensor
     ) -> MetaTensor:
         """Invert ``volume`` and decide on it, looking only where a decision can be other than 0.
 
         An interpolated value never exceeds the largest of those around it, so all lies in the box of the values above
-        the threshold and one voxel more: for a tumour a twentieth of the brain.
+        their channel's threshold and one voxel more: for a tumour a twentieth of the brain.
 
         Args:
             volume: traced probabilities, (R, h, w, d).
-            decide: probabilities to values, voxel by voxel; 0 where none is above the threshold.
-            threshold: of ``decide``.
+            decide: probabilities to values; 0 at voxels where none is above its channel's threshold. It is shown a box
+                of all others.
+            thresholds: of ``decide``, (R, 1, 1, 1).
 
         Returns:
             What ``decide`` makes of the whole inverse, (R', H, W, D).
@@ -143,7 +144,7 @@ class SeparableSpacingd(Spacingd):
             return MetaTensor(decide(back.as_tensor()), meta=back.meta, applied_operations=back.applied_operations)
         resampler.pop_transform(volume)
         values = volume.as_tensor()
-        start, end = nonzero_extent(values > threshold) or (np.zeros(3, int), np.ones(3, int))
+        start, end = nonzero_extent(values > thresholds.to(values.device)) or (np.zeros(3, int), np.ones(3, int))
         taken, inside, parts = [slice(None)], [slice(None)], []
         for one, first, last in zip(samples, np.maximum(start - 1, 0), end, strict=True):
             last = min(int(last), one.size - 1)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from scripts import intensity
 from scripts.gather import placement
 from scripts.patches import Draw
 from scripts.store_case import StoredCase
@@ -66,6 +67,9 @@ class ResidentStore:
         values, ids = self._sample(self.voxels, self.ids, out.shape[1:4], **sent)
         out.copy_(values)
         out_label.copy_(ids)
+        for patch, draw in zip(out, draws, strict=True):
+            if draw.intensity is not None:
+                intensity.change(patch, draw.intensity, draw.offset)
 
 
 def sample_patches(
