@@ -71,27 +71,6 @@ class BestModel:
         write_json(self.folder / ABOUT_FILE, about)
 
 
-class LoadWeights:
-    """Evaluator handler: loads trained weights into the network before the first case.
-
-    Args:
-        network: the network to fill.
-        file: ``model.pt``, or any checkpoint with a ``model`` entry.
-    """
-
-    def __init__(self, network: nn.Module, file: str) -> None:
-        self.network = network
-        self.file = file
-
-    def attach(self, engine: Engine) -> None:
-        """Register at the start of the run."""
-        engine.add_event_handler(Events.STARTED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        """Load."""
-        load_weights(self.network, self.file)
-
-
 def load_weights(network: nn.Module, file: str | os.PathLike[str]) -> None:
     """Load a checkpoint into ``network``; nothing is changed unless everything fits.
 
@@ -103,6 +82,23 @@ def load_weights(network: nn.Module, file: str | os.PathLike[str]) -> None:
         raise InputError(
             f"{file}: there is no trained model; run configs/train.json first, or point ckpt_dir at the folder of one."
         )
+    remedy = "leave out the override of network_def, or point ckpt_dir at a model of that network"
+    state = read_weights(network, file, remedy)
+    unwrapped(network).load_state_dict(state)
+    logger.info("loaded %s", file)
+
+
+def read_weights(network: nn.Module, file: Path, remedy: str) -> dict[str, torch.Tensor]:
+    """The state dict in a checkpoint, on the CPU, once every tensor is known to be one of ``network``'s.
+
+    Args:
+        network: wrapped or not.
+        file: a state dict, or a checkpoint with a ``model`` entry.
+        remedy: what to do about the weights of another network.
+
+    Raises:
+        InputError: the file is no checkpoint, not the one its description tells of, or another network's.
+    """
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
@@ -119,11 +115,9 @@ def load_weights(network: nn.Module, file: str | os.PathLike[str]) -> None:
     if misfits or surplus:
         raise InputError(
             f"{file}: holds the weights of another network ({len(misfits)} of {len(wanted)} tensors are absent or of "
-            f"another shape, {len(surplus)} are unknown, first '{(misfits + surplus)[0]}'); leave out "
-            "the override of network_def, or point ckpt_dir at a model of that network."
+            f"another shape, {len(surplus)} are unknown, first '{(misfits + surplus)[0]}'); {remedy}."
         )
-    unwrapped(network).load_state_dict(state)
-    logger.info("loaded %s", file)
+    return dict(state)
 
 
 def sha256(file: Path) -> str:

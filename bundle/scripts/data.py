@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from scripts import cases, distributed, phantom
 from scripts.checkpoints import trained
+from scripts.ensemble import folders
 from scripts.errors import InputError
+from scripts.missing_modalities import BLANK, REFUSE, items_with_blanks
+from scripts.splits import PARTS
 from scripts.survey import checked_datalist
 
 logger = logging.getLogger(__name__)
+
+EVALUATE_ON = ("test", "validation", "all")
 
 
 def datalist(
@@ -73,61 +79,94 @@ def refuse_contradiction(
 
 
 def test_datalist(
-    ckpt_dir: str,
+    ckpt_dir: str | Sequence[str],
     evaluate_on: str,
     dataset_dir: str | None,
     label_scheme: str,
     skip_bad_cases: bool,
     modalities: Sequence[str],
 ) -> dict[str, Any]:
-    """The cases that an evaluation scores, as the ``test`` section of a datalist.
+    """A datalist of the cases that an evaluation scores, all in the section that :func:`scored_part` names.
 
     Args:
-        ckpt_dir: folder of the model's description, which holds the split it was trained with.
-        evaluate_on: ``test`` for that split's test part, ``all`` for every labelled case of ``dataset_dir``.
+        ckpt_dir: folder of the model's description, which holds the split it was trained with; or those of an
+            ensemble's members.
+        evaluate_on: ``test`` for that split's test part; ``validation`` for the part that chose the model's epoch, to
+            tune on; ``all`` for every labelled case of ``dataset_dir``.
         dataset_dir: None takes the folder of the training.
         label_scheme: used with ``all``; a scheme's name or ``auto``.
         skip_bad_cases: leave out unusable cases.
         modalities: names of the image channels.
 
     Raises:
-        InputError: ``evaluate_on`` is neither, no case is left to score, or a case is unusable.
+        InputError: ``evaluate_on`` is none of these, no case is left to score, or a case is unusable.
     """
-    if evaluate_on not in ("test", "all"):
-        raise InputError(f"evaluate_on '{evaluate_on}' is unknown; choose test or all.")
-    split = trained(ckpt_dir, "datalist")
-    # The phantom is made again where its cache has been cleared; any other folder is where it was.
-    word = trained(ckpt_dir, "recipe").get("dataset_dir")
+    if evaluate_on not in EVALUATE_ON:
+        raise InputError(f"evaluate_on '{evaluate_on}' is unknown; choose {', '.join(EVALUATE_ON)}.")
+    members = folders(ckpt_dir)
+    splits = [trained(folder, "datalist") for folder in members]
+    # A phantom is made again where its cache has been cleared; any other folder is where it was.
+    word = trained(members[0], "recipe").get("dataset_dir")
     with distributed.rank_zero_first():
-        root = phantom.resolve(str(dataset_dir or (word if word == phantom.WORD else split["dataset_dir"])))
-        if evaluate_on == "test":
-            scored = split | {"dataset_dir": str(root), "training": [], "validation": []}
-            if not scored["test"]:
-                raise InputError(
-                    f"{ckpt_dir}: this model's split has no test part; evaluate on other data with --evaluate_on all."
-                )
-            return checked_datalist(scored, modalities, skip_bad_cases)
-        scored = cases.whole_datalist(root, label_scheme, skip_bad_cases, tuple(modalities))
-    return without_seen_patients(scored, split)
+        root = phantom.resolve(str(dataset_dir or (word if word in phantom.WORDS else splits[0]["dataset_dir"])))
+        if evaluate_on == "all":
+            scored = cases.whole_datalist(root, label_scheme, skip_bad_cases, tuple(modalities))
+            return without_seen_patients(scored, splits)
+        found = splits[0][evaluate_on]
+        if not found:
+            raise InputError(
+                f"{members[0]}: this model's split has no {evaluate_on} part; evaluate on other data with "
+                "--evaluate_on all."
+            )
+        scored = splits[0] | {"dataset_dir": str(root), **dict.fromkeys(PARTS, []), evaluate_on: found}
+        return checked_datalist(without_seen_patients(scored, splits, evaluate_on), modalities, skip_bad_cases)
 
 
-def without_seen_patients(scored: dict[str, Any], split: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out of ``scored`` the patients that the model was trained or chosen on, with a warning.
+def without_seen_patients(
+    scored: dict[str, Any], splits: Sequence[Mapping[str, Any]], part: str = "test"
+) -> dict[str, Any]:
+    """Leave out of ``scored`` the patients that the model, or any member of an ensemble, has seen; with a warning.
+
+    Seen are those of the training and, unless ``part`` says that these are to be scored, of the validation.
+
+    Args:
+        scored: a datalist.
+        splits: the datalists of the trainings.
+        part: section of ``scored``.
 
     Raises:
         InputError: nobody is left.
     """
-    seen = {entry["patient"] for part in ("training", "validation") for entry in split[part]}
-    kept = [entry for entry in scored["test"] if entry["patient"] not in seen]
-    left_out = [entry["case"] for entry in scored["test"] if entry["patient"] in seen]
+    unseen = {"test", part}
+    seen = {entry["patient"] for split in splits for name in PARTS if name not in unseen for entry in split[name]}
+    kept = [entry for entry in scored[part] if entry["patient"] not in seen]
+    left_out = [entry["case"] for entry in scored[part] if entry["patient"] in seen]
+    model = "the model" if len(splits) == 1 else "a member of the ensemble"
     if not kept:
-        raise InputError(
-            f"{scored['dataset_dir']}: the model was trained or chosen on every patient here; score it with "
-            "--evaluate_on test, or set dataset_dir to other data."
-        )
+        remedy = "score it with --evaluate_on test, or set dataset_dir to other data"
+        if len(splits) > 1:
+            remedy = (
+                "members that share no test part, such as folds whose test parts are the folds, cannot be scored "
+                "together on the data of their training: score each alone, or set dataset_dir to other data and "
+                "evaluate_on to all"
+            )
+        raise InputError(f"{scored['dataset_dir']}: {model} was trained or chosen on every patient here; {remedy}.")
     if left_out:
-        logger.warning("not scored, the model was trained or chosen on them: %s", ", ".join(left_out))
-    return scored | {"test": kept}
+        logger.warning("not scored, %s was trained or chosen on them: %s", model, ", ".join(left_out))
+    return scored | {part: kept}
+
+
+def scored_part(evaluate_on: str) -> str:
+    """Section of the datalist and subfolder of the run in which an evaluation's cases are: ``test`` or ``validation``.
+
+    Labelled cases of another data set were held out as those of the split were.
+    """
+    return "validation" if evaluate_on == "validation" else "test"
+
+
+def scores_dir(run_dir: str, evaluate_on: str) -> str:
+    """Folder of an evaluation's tables."""
+    return str(Path(run_dir) / scored_part(evaluate_on))
 
 
 def items(datalist: Mapping[str, Any], section: str, label_key: str = "label") -> list[dict[str, Any]]:
@@ -145,12 +184,23 @@ def items(datalist: Mapping[str, Any], section: str, label_key: str = "label") -
     ]
 
 
-def unlabelled_items(dataset_dir: str, modalities: Sequence[str], skip_bad_cases: bool) -> list[dict[str, Any]]:
+def unlabelled_items(
+    dataset_dir: str, modalities: Sequence[str], skip_bad_cases: bool, missing_modalities: str = REFUSE
+) -> list[dict[str, Any]]:
     """Images to segment: the folder's unlabelled cases, or all of its cases where every one has a label.
 
     Args:
         dataset_dir: a folder in any known layout, or of 4-D NIfTI files, or ``phantom``.
         modalities: names of the image channels.
         skip_bad_cases: leave out unusable cases instead of refusing.
+        missing_modalities: ``refuse``, or ``blank`` for channels of 0 where a case lacks one.
+
+    Raises:
+        InputError: ``missing_modalities`` is neither, or an image is unusable.
     """
-    return cases.image_items(phantom.resolve(str(dataset_dir)), tuple(modalities), skip_bad_cases)
+    if missing_modalities not in (REFUSE, BLANK):
+        raise InputError(f"missing_modalities '{missing_modalities}' is unknown; choose {REFUSE} or {BLANK}.")
+    root = phantom.resolve(str(dataset_dir))
+    if missing_modalities == BLANK:
+        return items_with_blanks(Path(root), tuple(modalities), skip_bad_cases)
+    return cases.image_items(root, tuple(modalities), skip_bad_cases)

@@ -140,6 +140,15 @@ def summed(tensor: torch.Tensor) -> torch.Tensor:
     return own + (total - own).detach()
 
 
+def gathered(rows: list[Any]) -> list[Any]:
+    """The rows of all processes in the order of their ranks, in every process; every process must come here."""
+    if world_size() == 1:
+        return rows
+    parts: list[Any] = [None] * world_size()
+    dist.all_gather_object(parts, rows)
+    return [row for part in parts for row in part]
+
+
 def rank() -> int:
     """This process's global rank; 0 without a process group."""
     return dist.get_rank() if dist.is_initialized() else 0

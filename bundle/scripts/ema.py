@@ -6,9 +6,12 @@ goes on from the weights themselves, and ``model_last.pt`` keeps both.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
+import torch
 from ignite.engine import Engine
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from scripts.checkpoints import unwrapped
 from scripts.errors import InputError
@@ -21,7 +24,7 @@ def scored_network(network: nn.Module, ema_decay: float) -> nn.Module:
 
     Args:
         network: the network that is trained, wrapped for distributed training or not.
-        ema_decay: share of the average that a step keeps, at least 0 and below 1; 0 means no average.
+        ema_decay: largest share of the average that a step keeps, at least 0 and below 1; 0 means no average.
 
     Raises:
         InputError: ``ema_decay`` is out of range.
@@ -33,7 +36,32 @@ def scored_network(network: nn.Module, ema_decay: float) -> nn.Module:
     if ema_decay == 0:
         return network
     # Buffers belong to the model that is saved as much as weights do.
-    return AveragedModel(unwrapped(network), multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)
+    return AveragedModel(unwrapped(network), multi_avg_fn=moving_average(ema_decay), use_buffers=True)
+
+
+def moving_average(decay: float) -> Callable[[Sequence[torch.Tensor], Sequence[torch.Tensor], torch.Tensor], None]:
+    """What ``AveragedModel`` calls after each step but the first, to move averages towards weights, in place.
+
+    The n-th step keeps ``min(decay, (1 + n) / (10 + n))`` of the average (``tf.train.ExponentialMovingAverage`` with
+    ``num_updates``), so it spans about the last ninth of a short training: a constant 0.999 would give the weights of
+    the first step a share of 0.6 after 500. n is part of the average's state, so a continued training goes on exactly.
+
+    Args:
+        decay: what a long training keeps.
+    """
+
+    @torch.no_grad()
+    def move(averages: Sequence[torch.Tensor], weights: Sequence[torch.Tensor], steps: torch.Tensor) -> None:
+        if not averages[0].is_floating_point():
+            torch._foreach_copy_(averages, weights)
+            return
+        # A tensor on the weights' device: to read the count the host would wait for the GPU in every step.
+        kept = ((1 + steps) / (10 + steps)).clamp(max=decay)
+        torch._foreach_sub_(averages, weights)
+        torch._foreach_mul_(averages, kept)
+        torch._foreach_add_(averages, weights)
+
+    return move
 
 
 class UpdateAverage:

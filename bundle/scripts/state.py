@@ -118,6 +118,10 @@ class TrainingState:
     def put_back(self, trainer: Engine, state: Mapping[str, Any]) -> None:
         """Take up a state that was saved; hyper-parameters stay as the config has them now.
 
+        The exception are the numbers of a schedule that is no ``LambdaLR`` (scripts.learning_rate's is one), such as
+        the ``T_max`` of ``CosineAnnealingLR``: they stay the state's, all but the peak rate, because such schedules
+        compute each rate from the one before and a changed number would take them off their curve.
+
         Raises:
             InputError: it is another network's or optimiser's.
         """
@@ -151,7 +155,7 @@ class TrainingState:
         self._put_back_schedule(state["lr_scheduler"])
 
     def _put_back_schedule(self, state: Mapping[str, Any]) -> None:
-        """The schedule's place, with the config's rates: a schedule's own state would bring back the old ones."""
+        """The schedule's place, with the config's peak rates: a schedule's own state would bring back the old ones."""
         scheduler, groups = self.lr_scheduler, self.optimizer.param_groups
         if isinstance(scheduler, torch.optim.lr_scheduler.LambdaLR):
             scheduler.last_epoch, scheduler._step_count = state["last_epoch"], state["_step_count"]

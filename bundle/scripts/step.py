@@ -15,6 +15,7 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 from torch import nn
 
+from scripts.deep_supervision import DeepSupervisionLoss, resolutions
 from scripts.errors import InputError
 from scripts.precision import autocast
 
@@ -59,7 +60,8 @@ def plain(tensor: Any, channels_last: bool = False) -> Any:
 class ForwardLoss:
     """Network and loss as one function of plain tensors: what ``compile`` compiles, as one region.
 
-    The loss is computed in float32 whatever the network's precision: a Dice sums a million voxels.
+    The loss is computed in float32 whatever the network's precision: a Dice sums a million voxels. A network that
+    returns several resolutions in training is trained on all, and its prediction is the full one.
 
     Args:
         loss_function: takes prediction and target, (B, R, H, W, D) float32 both, and returns a loss.
@@ -80,7 +82,7 @@ class ForwardLoss:
         device: torch.device,
         compile: bool = False,
     ) -> None:
-        self.loss_function = loss_function
+        self.loss_function = DeepSupervisionLoss(loss_function)
         self.inferer = inferer
         self.precision = precision
         self.device = device
@@ -100,8 +102,9 @@ class ForwardLoss:
         self, network: nn.Module, image: torch.Tensor, target: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         with autocast(self.precision, self.device):
-            prediction = self.inferer(image, network, *args, **kwargs)
-        return prediction, self.loss_function(prediction.float(), target.float()).mean()
+            outputs = resolutions(self.inferer(image, network, *args, **kwargs))
+        loss = self.loss_function([output.float() for output in outputs], target.float())
+        return outputs[0], loss
 
 
 def check_compiler(device: torch.device) -> None:

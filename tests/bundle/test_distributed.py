@@ -186,6 +186,20 @@ def test_validation_is_shared_out_and_chooses_by_all_cases(two: Path, data: Path
     assert {name: float(value) for name, value in evaluator.state.metrics.items()} == pytest.approx(kept, abs=1e-6)
 
 
+def gather(folder: Path) -> None:
+    """What a process of a job does: join, give its own rows, note those of all."""
+    distributed.start("gloo")
+    own = [{"case": f"{distributed.rank()}{index}"} for index in range(2 - distributed.rank())]
+    write_json(folder / f"{distributed.rank()}.json", distributed.gathered(own))
+    distributed.stop()
+
+
+def test_every_process_has_the_rows_of_all(tmp_path: Path) -> None:
+    together(gather, 2, tmp_path)
+    assert notes(tmp_path, 2) == [[{"case": "00"}, {"case": "01"}, {"case": "10"}]] * 2
+    assert distributed.gathered([1, 2]) == [1, 2]
+
+
 def test_rank_zero_alone_writes(two: Path) -> None:
     files = sorted(str(file.relative_to(two)) for file in two.rglob("*") if file.is_file())
     wanted = ["command.txt", "config.json", "curves.png", "datalist.json", "log.txt", "metrics.jsonl", "report.html",

@@ -17,6 +17,7 @@ from monai.networks.nets import UNet
 from scripts import precision
 from scripts.engine import Evaluator, RegionBatch, Trainer
 from scripts.errors import InputError
+from scripts.networks import UNetDS
 from scripts.step import CPP_COMPILERS, Accumulation, StepEvents, check_compiler, place
 from tiny import TINY
 from workflow import run
@@ -151,13 +152,41 @@ def test_cpu_without_bf16_computes_in_fp32_and_says_so(
     assert "this CPU has no instructions for it" in caplog.text
 
 
-def test_compiled_step_equals_the_eager_one() -> None:
+def test_network_of_two_resolutions_trains_on_both_and_predicts_the_full_one() -> None:
+    net = place(UNetDS(spatial_dims=3, in_channels=4, out_channels=3, channels=(4, 8, 16), strides=(2, 2),
+                       deep_supervision=1), CPU)  # fmt: skip
+    engine = trainer(batches(2), net, precision="bf16" if precision.cpu_has_bf16() else "fp32")
+    shapes: list[tuple[int, ...]] = []
+    engine.add_event_handler(
+        IterationEvents.LOSS_COMPLETED, lambda e: shapes.append(tuple(e.state.output["pred"].shape))
+    )
+    before = net.heads[0].conv.conv.weight.detach().clone()
+    engine.run()
+    assert shapes == [(1, 3, 8, 8, 8)] * 2
+    assert not torch.equal(net.heads[0].conv.conv.weight, before)
+
+
+class TwoHeads(torch.nn.Module):
+    """Two layers, and a head at half the resolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.full = torch.nn.Conv3d(4, 3, 3, padding=1)
+        self.lower = torch.nn.Conv3d(4, 3, 2, stride=2)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        return [self.full(x), self.lower(x)]
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+def test_compiled_step_equals_the_eager_one(heads: int) -> None:
     try:
         check_compiler(CPU)
     except InputError as error:
         pytest.skip(str(error))
-    # One layer: compiling a UNet takes a minute.
-    eager = place(torch.nn.Sequential(torch.nn.Conv3d(4, 3, 3, padding=1), torch.nn.PReLU()), CPU)
+    # A layer or two: compiling a UNet takes a minute.
+    small = torch.nn.Sequential(torch.nn.Conv3d(4, 3, 3, padding=1), torch.nn.PReLU()) if heads == 1 else TwoHeads()
+    eager = place(small, CPU)
     compiled = copy.deepcopy(eager)
     engines = [trainer(batches(2), eager), trainer(batches(2), compiled, compile=True)]
     for engine in engines:

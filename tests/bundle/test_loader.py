@@ -11,6 +11,7 @@ import pytest
 import torch
 from monai.transforms import RandFlipd
 from scripts.errors import InputError
+from scripts.intensity_draw import SWITCHES
 from scripts.loader import PatchLoader
 from scripts.patches import LocateTumourd, RandPatchd
 from scripts.resident import ResidentStore
@@ -29,8 +30,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> StoreDataset:
     return StoreDataset(listed(folder), chain(), str(tmp_path_factory.mktemp("loader") / "store"))
 
 
-def loader(dataset: StoreDataset, num_samples: int = 2, **options) -> PatchLoader:
-    transforms = [LocateTumourd(), RandPatchd(num_samples=num_samples, patch_size=SIZE, rotate_prob=0.5)]
+def loader(dataset: StoreDataset, num_samples: int = 2, knobs: dict | None = None, **options) -> PatchLoader:
+    patches = RandPatchd(num_samples=num_samples, patch_size=SIZE, rotate_prob=0.5, **(knobs or {}))
+    transforms = [LocateTumourd(), patches]
     return PatchLoader(dataset, transforms, **({"batch_size": 2, "seed": 3} | options))
 
 
@@ -168,11 +170,32 @@ def test_a_training_from_the_store_is_repeatable(tiny_decathlon: Path, tmp_path:
     assert np.isfinite(json.loads(line)["train_loss"])
 
 
-def test_a_store_on_the_device_gives_the_same_batches(dataset: StoreDataset) -> None:
+EFFECTS = dict.fromkeys(SWITCHES, 0.5)
+
+
+@pytest.mark.parametrize("knobs", [{}, EFFECTS], ids=["plain", "augmented"])
+def test_a_store_on_the_device_gives_the_same_batches(dataset: StoreDataset, knobs: dict) -> None:
     """Here the device is the CPU, in eager mode; the same code runs on a GPU."""
-    from_files, on_device = loader(dataset), loader(dataset)
+    from_files, on_device = loader(dataset, knobs=knobs), loader(dataset, knobs=knobs)
     on_device._resident = ResidentStore(dataset.cases(), torch.device("cpu"))
     for ours, theirs in zip(kept(on_device), kept(from_files), strict=True):
         assert ours["case"] == theirs["case"]
         torch.testing.assert_close(ours["image"], theirs["image"], atol=2e-3, rtol=1e-3)
         assert (ours["label"] != theirs["label"]).float().mean() < 2e-3
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_patch_from_memory_is_the_stores(dataset: StoreDataset, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    made = loader(dataset, batch_size=1, shuffle=False, seed=seed, knobs=EFFECTS)
+    batch = kept(made)[0]
+    transform = RandPatchd(num_samples=2, patch_size=SIZE, rotate_prob=0.5, **EFFECTS)
+    monkeypatch.setattr(transform, "randomize", lambda: made._rng(0, 0))
+    for index, item in enumerate(transform(dataset[0])):
+        torch.testing.assert_close(item["image"], batch["image"][index], atol=2e-3, rtol=1e-3)
+        assert (item["label"] != batch["label"][index]).float().mean() < 2e-3
+
+
+def test_changes_of_intensity_leave_the_label(dataset: StoreDataset) -> None:
+    for plain, changed in zip(kept(loader(dataset)), kept(loader(dataset, knobs=EFFECTS)), strict=True):
+        assert torch.equal(plain["label"], changed["label"])
+        assert not torch.equal(plain["image"], changed["image"])

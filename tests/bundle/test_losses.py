@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from monai.losses import DiceCELoss, DiceFocalLoss
+from scripts.errors import InputError
 from scripts.losses import DiceBCELoss
 
 
@@ -31,10 +32,22 @@ def test_monai_dice_ce_would_not_do() -> None:
     assert DiceBCELoss()(voxel(50.0, 50.0, 50.0), nothing).item() > 40
 
 
+@pytest.mark.parametrize("squared", [True, False])
+@pytest.mark.parametrize("bce_weight", [0.0, 1.0, 2.5])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
-def test_equals_dice_plus_sigmoid_bce_of_monai(dtype: torch.dtype) -> None:
+def test_equals_dice_plus_sigmoid_bce_of_monai(dtype: torch.dtype, bce_weight: float, squared: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(2, 3, 4, 5, 6, generator=generator)
     target = (torch.rand(2, 3, 4, 5, 6, generator=generator) > 0.7).to(dtype)
-    reference = DiceFocalLoss(sigmoid=True, squared_pred=True, gamma=0.0, batch=True, smooth_nr=1e-5, smooth_dr=1e-5)
-    torch.testing.assert_close(DiceBCELoss()(logits, target), reference(logits, target.float()))
+    reference = DiceFocalLoss(
+        sigmoid=True, squared_pred=squared, gamma=0.0, batch=True, smooth_nr=1e-5, smooth_dr=1e-5,
+        lambda_focal=bce_weight,
+    )  # fmt: skip
+    loss = DiceBCELoss(squared=squared, bce_weight=bce_weight)
+    torch.testing.assert_close(loss(logits, target), reference(logits, target.float()))
+
+
+@pytest.mark.parametrize("weight", [-1.0, math.inf, math.nan])
+def test_impossible_weight_is_one_sentence(weight: float) -> None:
+    with pytest.raises(InputError, match=f"bce_weight {weight} is no weight; choose 0"):
+        DiceBCELoss(bce_weight=weight)

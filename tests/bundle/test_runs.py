@@ -55,7 +55,7 @@ def test_every_combination_of_shipped_configs_is_known() -> None:
         (["train.json"], "cache_dir", "persistent.json"),
         (["train.json"], "evaluate_on", "evaluate.json"),
         (["train.json"], "reshape", "ct.json and distmis.json"),
-        (["train.json", "evaluate.json"], "save_probabilities", "inference.json"),
+        (["train.json"], "save_probabilities", "evaluate.json and inference.json"),
     ],
 )
 def test_knob_of_a_config_that_was_not_given_is_refused(files: list[str], key: str, belongs: str) -> None:

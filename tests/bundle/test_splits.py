@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 
 import pytest
 from scripts.errors import InputError
 from scripts.naming import Case, make_case
 from scripts.splits import PARTS, split_cases
+
+BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
 
 
 def made(count: int, pattern: str = "BRATS_{:03d}") -> list[Case]:
@@ -119,6 +123,26 @@ def test_ratios_must_add_up(ratios: tuple[float, ...]) -> None:
 def test_folds_must_make_sense(folds: int | None, fold: int | None) -> None:
     with pytest.raises(InputError, match="at least 2 folds"):
         split_cases(made(20), folds=folds, fold=fold)
+
+
+def test_folds_that_are_test_parts_score_each_patient_once() -> None:
+    splits = [names(split_cases(made(50), folds=5, fold=fold, fold_part="test")) for fold in range(5)]
+    assert sorted(name for split in splits for name in split["test"]) == [case.name for case in made(50)]
+    assert all([len(split[part]) for part in PARTS] == [34, 6, 10] for split in splits)
+    assert all(len({name for part in PARTS for name in split[part]}) == 50 for split in splits)
+
+
+@pytest.mark.parametrize(("folds", "part"), [(None, "test"), (5, "training")])
+def test_a_fold_part_must_make_sense(folds: int | None, part: str) -> None:
+    with pytest.raises(InputError, match="fold_part"):
+        split_cases(made(20), folds=folds, fold=None if folds is None else 0, fold_part=part)
+
+
+def test_the_committed_folds_of_the_decathlon_are_what_the_command_makes() -> None:
+    committed = json.loads((BUNDLE / "docs/task01_folds.json").read_text(encoding="utf-8"))["test"]
+    cases = [make_case(f"BRATS_{number:03d}", ()) for number in range(1, 485)]
+    made = [names(split_cases(cases, (0.9, 0.1, 0.0), 42, 5, fold, fold_part="test"))["test"] for fold in range(5)]
+    assert made == committed
 
 
 def test_folds_contradict_a_given_split() -> None:
