@@ -19,6 +19,7 @@ from monai.utils import convert_to_dst_type
 from torch.nn import functional
 
 from scripts.boxes import Box, box_sides, grown, largest_window, nonzero_box, one_pass_sides, relative
+from scripts.ensemble import Members
 from scripts.errors import InputError
 
 Predictor = Callable[..., torch.Tensor]
@@ -51,6 +52,7 @@ class BrainBoxInferer(Inferer):
         sw_batch_size: windows in a batch.
         compile: run the network by torch.compile, which compiles anew for each size of field. At a ``one_pass_ratio``
             of 1 there is one size, the patch's.
+        members: the trainings of an ensemble, whose probabilities are averaged; None takes the network as it is.
 
     Raises:
         InputError: an argument makes no sense.
@@ -66,6 +68,7 @@ class BrainBoxInferer(Inferer):
         tta_axes: Sequence[int] = (),
         sw_batch_size: int = 2,
         compile: bool = False,
+        members: Members | None = None,
     ) -> None:
         super().__init__()
         if mode not in (BRAIN_BOX, SLIDING_WINDOW):
@@ -84,6 +87,7 @@ class BrainBoxInferer(Inferer):
         self.tta_axes = tuple(sorted(set(tta_axes)))
         self.sw_batch_size = sw_batch_size
         self.compile = compile
+        self.members = members
         self._compiled: tuple[Predictor, Predictor] | None = None
 
     def __call__(self, inputs: torch.Tensor, network: Predictor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -93,8 +97,16 @@ class BrainBoxInferer(Inferer):
         """
         forward = self._forward(network)
 
+        def logits() -> torch.Tensor:
+            return self._logits(inputs, lambda image: forward(image, *args, **kwargs))
+
+        return logits() if self.members is None else self.members.logits(network, logits)
+
+    def _logits(self, inputs: torch.Tensor, forward: Predictor) -> torch.Tensor:
+        """Logits (B, R, H, W, D) of one network."""
+
         def predict(image: torch.Tensor) -> torch.Tensor:
-            return flip_mean(image, lambda flipped: forward(flipped, *args, **kwargs), self.tta_axes)
+            return flip_mean(image, forward, self.tta_axes)
 
         if self.mode == SLIDING_WINDOW:
             return self._windows(self.patch_size, predict)(inputs)
