@@ -1,7 +1,8 @@
 """The phantom: a SYNTHETIC brain-tumour data set for machines that have no BraTS, made on first use.
 
 The result is an ordinary Decathlon folder, so every reader path is the real one. Figures measured on it mean nothing
-clinically. Command: ``python -m scripts.phantom --output DIR``.
+clinically. Command: ``python -m scripts.phantom --output DIR``; with ``--kind hard`` or ``mixed`` for patients as
+different as those of many hospitals (:mod:`scripts.phantom_hard`), to train a model to start real trainings from.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -26,29 +28,43 @@ from scripts.errors import InputError, one_sentence
 from scripts.files import cache_dir, unwritable
 from scripts.phantom_anatomy import BRAIN_BOX_MM, Grid, load_templates, make_anatomy, random_place
 from scripts.phantom_contrast import make_image
+from scripts.phantom_hard import make_hard_case
 from scripts.phantom_lesions import draw_lesions, plan_lesions
 
 logger = logging.getLogger(__name__)
 
+STANDARD, HARD, MIXED = "standard", "hard", "mixed"
+KINDS = (STANDARD, HARD, MIXED)
+# What a ``dataset_dir`` knob may say instead of a folder.
 WORD = "phantom"
-# Part of the cache folder's name: raise it whenever the voxels change.
+WORDS = {WORD: STANDARD, "phantom-hard": HARD, "phantom-mixed": MIXED}
+# Part of the cache folder's name: raise it whenever the voxels of the kind change.
 VERSION = 1
+VERSIONS = {STANDARD: VERSION, HARD: 1, MIXED: 2}
+# The random streams of a case, beside seed and index. No two kinds share one: a patient of one is in no other.
+PARTS = {STANDARD: range(4), HARD: range(4, 8), MIXED: range(8, 12)}
+# Of a mixed set, every fourth case is made as a standard one.
+STANDARD_EVERY = 4
 SEED = 0
 CASES = 24
+HARD_CASES = 96
 UNLABELLED = 2
 SHAPE = (80, 96, 80)
 SPACING_MM = 2.0
+Case = tuple[NDArray[np.int16], NDArray[np.uint8]]
 # One case at 240 x 240 x 155 takes about 1 GB while it is made.
 MAX_WORKERS = 4
 
 
-def make_case(index: int, seed: int, grid: Grid) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-    """One patient, which depends on the seed and its index alone.
+def make_case(index: int, seed: int, grid: Grid, kind: str = STANDARD) -> Case:
+    """One patient, which depends on the kind, the seed and its index alone.
 
     Returns:
         The image, int16 (H, W, D, 4) in the order FLAIR, T1w, T1gd, T2w, and the label map, uint8 (H, W, D).
     """
-    plan, body, shape, scan = (np.random.default_rng([seed, index, part]) for part in range(4))
+    if kind == HARD or (kind == MIXED and index % STANDARD_EVERY):
+        return make_hard_case(index, seed, grid, PARTS[kind])
+    plan, body, shape, scan = (np.random.default_rng([seed, index, part]) for part in PARTS[kind])
     lesions = plan_lesions(plan, index)
     place = random_place(body, grid)
     anatomy = make_anatomy(body, place, [lesion.push for lesion in lesions], grid)
@@ -64,6 +80,7 @@ def generate(
     spacing_mm: float = SPACING_MM,
     seed: int = SEED,
     progress: bool = True,
+    kind: str = STANDARD,
 ) -> Path:
     """Make a phantom set; the folder appears under its name when it is whole, and not at all if anything fails.
 
@@ -75,20 +92,21 @@ def generate(
         spacing_mm: edge of a voxel.
         seed: another seed, other patients.
         progress: show a bar on stderr.
+        kind: of the patients, one of ``KINDS``.
 
     Raises:
         InputError: an argument is out of range, the target is not empty, or it cannot be written.
     """
     target = Path(target)
-    _check(target, cases, unlabelled, shape, spacing_mm, seed)
+    _check(target, cases, unlabelled, shape, spacing_mm, seed, kind)
     grid = Grid((int(shape[0]), int(shape[1]), int(shape[2])), float(spacing_mm))
     aside = target.with_name(f".part-{target.name}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         aside.mkdir(parents=True)
         for folder in ("imagesTr", "labelsTr", "imagesTs"):
             (aside / folder).mkdir()
-        _write_cases(aside, cases, unlabelled, grid, seed, progress)
-        description = _dataset_json(cases, unlabelled, grid, seed)
+        _write_cases(aside, cases, unlabelled, partial(make_case, seed=seed, grid=grid, kind=kind), grid, progress)
+        description = _dataset_json(cases, unlabelled, grid, seed, kind)
         (aside / "dataset.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
         if target.is_dir():
             # An empty folder can be in the way of a rename on Windows; a full one stops here.
@@ -101,16 +119,20 @@ def generate(
     return target
 
 
-def default_dir() -> Path:
-    """Where the default set lies once it has been made."""
-    return cache_dir() / f"phantom-{VERSION}-seed{SEED}"
+def default_dir(kind: str = STANDARD) -> Path:
+    """Where the set that a word stands for lies once it has been made."""
+    name = f"phantom-{VERSION}" if kind == STANDARD else f"phantom-{kind}-{VERSIONS[kind]}"
+    return cache_dir() / f"{name}-seed{SEED}"
 
 
 def resolve(dataset_dir: str | os.PathLike[str]) -> Path:
-    """The folder that a ``dataset_dir`` knob means: the word ``phantom`` is the default set, made on first use."""
-    if os.fspath(dataset_dir) != WORD:
+    """The folder that a ``dataset_dir`` knob means: the words in ``WORDS`` are sets made on first use."""
+    kind = WORDS.get(os.fspath(dataset_dir))
+    if kind is None:
         return Path(dataset_dir)
-    return make_once(default_dir(), generate)
+    if kind == STANDARD:
+        return make_once(default_dir(), generate)
+    return make_once(default_dir(kind), partial(generate, cases=HARD_CASES, kind=kind))
 
 
 def make_once(target: Path, make: Callable[[Path], Path]) -> Path:
@@ -129,13 +151,15 @@ def make_once(target: Path, make: Callable[[Path], Path]) -> Path:
     return target
 
 
-def _write_cases(root: Path, cases: int, unlabelled: int, grid: Grid, seed: int, progress: bool) -> None:
+def _write_cases(
+    root: Path, cases: int, unlabelled: int, make: Callable[[int], Case], grid: Grid, progress: bool
+) -> None:
     """Write every volume under ``root``. Threads serve: numpy, scipy.ndimage and zlib let go of the interpreter."""
     # Loaded before there are threads, so that they share the one copy.
     load_templates()
     workers = min(os.cpu_count() or 1, MAX_WORKERS)
     with ThreadPoolExecutor(workers) as pool:
-        jobs = [pool.submit(_write_case, root, index, index < cases, grid, seed) for index in range(cases + unlabelled)]
+        jobs = [pool.submit(_write_case, root, index, index < cases, make, grid) for index in range(cases + unlabelled)]
         try:
             for job in tqdm(as_completed(jobs), "phantom (synthetic)", len(jobs), unit="case", disable=not progress):
                 job.result()
@@ -144,8 +168,8 @@ def _write_cases(root: Path, cases: int, unlabelled: int, grid: Grid, seed: int,
             raise
 
 
-def _write_case(root: Path, index: int, labelled: bool, grid: Grid, seed: int) -> None:
-    image, label = make_case(index, seed, grid)
+def _write_case(root: Path, index: int, labelled: bool, make: Callable[[int], Case], grid: Grid) -> None:
+    image, label = make(index)
     name = _file_name(index)
     _save(image, grid, root / ("imagesTr" if labelled else "imagesTs") / name)
     if labelled:
@@ -166,14 +190,15 @@ def _file_name(index: int) -> str:
     return f"PHANTOM_{index + 1:03d}.nii.gz"
 
 
-def _dataset_json(cases: int, unlabelled: int, grid: Grid, seed: int) -> dict[str, object]:
+def _dataset_json(cases: int, unlabelled: int, grid: Grid, seed: int, kind: str) -> dict[str, object]:
     """The description in the Decathlon's own form, with its label ids (scheme ``msd``)."""
+    version = str(VERSION) if kind == STANDARD else f"{kind} {VERSIONS[kind]}"
     return {
         "name": "PHANTOM (SYNTHETIC)",
         "description": "SYNTHETIC brain tumours drawn into warped MNI152 templates; no patient, no clinical meaning",
         "reference": "MNI152 2009a templates, Fonov et al. 2011, as carried by nilearn",
         "licence": "see data_license.txt",
-        "release": f"{VERSION} (seed {seed}, {'x'.join(map(str, grid.shape))} at {grid.spacing_mm:g} mm)",
+        "release": f"{version} (seed {seed}, {'x'.join(map(str, grid.shape))} at {grid.spacing_mm:g} mm)",
         "tensorImageSize": "4D",
         "modality": {"0": "FLAIR", "1": "T1w", "2": "T1gd", "3": "T2w"},
         "labels": {"0": "background", "1": "edema", "2": "non-enhancing tumor", "3": "enhancing tumour"},
@@ -188,12 +213,14 @@ def _dataset_json(cases: int, unlabelled: int, grid: Grid, seed: int) -> dict[st
 
 
 def _check(
-    target: Path, cases: int, unlabelled: int, shape: tuple[int, int, int], spacing_mm: float, seed: int
+    target: Path, cases: int, unlabelled: int, shape: tuple[int, int, int], spacing_mm: float, seed: int, kind: str
 ) -> None:
     if target.exists() and not target.is_dir():
         raise InputError(f"{target}: is a file where a folder is wanted; choose another --output.")
     if target.is_dir() and any(target.iterdir()):
         raise InputError(f"{target}: exists and is not empty; choose another --output or remove it.")
+    if kind not in KINDS:
+        raise InputError(f"kind '{kind}' is unknown; choose one of {', '.join(KINDS)}.")
     if cases < 1 or unlabelled < 0 or seed < 0:
         raise InputError(
             f"cases={cases}, unlabelled={unlabelled}, seed={seed}: at least 1, 0 and 0 are wanted; correct the flags."
@@ -218,11 +245,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--shape", type=int, nargs=3, default=SHAPE, help="voxels of a volume, such as 240 240 155")
     parser.add_argument("--spacing_mm", type=float, default=SPACING_MM, help="voxel edge (default %(default)s)")
     parser.add_argument("--seed", type=int, default=SEED, help="another seed, other patients (default %(default)s)")
+    parser.add_argument("--kind", choices=KINDS, default=STANDARD, help="of the patients (default %(default)s)")
     options = parser.parse_args(argv)
 
     def run() -> int:
         shape = tuple(options.shape)
-        made = generate(options.output, options.cases, options.unlabelled, shape, options.spacing_mm, options.seed)
+        size = (options.cases, options.unlabelled, shape, options.spacing_mm)
+        made = generate(options.output, *size, options.seed, kind=options.kind)
         print(f"{options.cases} labelled and {options.unlabelled} unlabelled SYNTHETIC cases in {made}")
         return 0
 

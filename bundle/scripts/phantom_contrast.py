@@ -59,8 +59,8 @@ def _tissue_shares(
     enhances = bool((label == ENHANCING).any())
     shares = {"grey": anatomy.grey, "white": anatomy.white, "fluid": anatomy.fluid}
     for name, extra in (
-        ("hyperintensity", _hyperintensities(rng, anatomy, grid)),
-        ("vessel", _vessels(rng, anatomy, grid)),
+        ("hyperintensity", hyperintensities(rng, anatomy, grid)),
+        ("vessel", vessels(rng, anatomy, grid)),
     ):
         shares = {other: share * (1 - extra) for other, share in shares.items()}
         shares[name] = extra
@@ -74,7 +74,7 @@ def _tissue_shares(
     return {**{name: np.zeros(grid.shape, np.float32) for name in LESION_TISSUES}, **shares, **soft}
 
 
-def _hyperintensities(rng: np.random.Generator, anatomy: Anatomy, grid: Grid) -> Volume:
+def hyperintensities(rng: np.random.Generator, anatomy: Anatomy, grid: Grid) -> Volume:
     """White-matter hyperintensities of the ageing brain: bright in FLAIR like edema, but small and without a tumour."""
     deep_fluid = blur_mm(np.where(anatomy.depth_mm > 20, anatomy.fluid, 0), 3.0, grid)
     score = 0.8 * smooth_field(rng, grid, 8.0) + 0.6 * smooth_field(rng, grid, 5.0) + 5.0 * deep_fluid
@@ -83,7 +83,7 @@ def _hyperintensities(rng: np.random.Generator, anatomy: Anatomy, grid: Grid) ->
     return (spots * inland * anatomy.white).astype(np.float32)
 
 
-def _vessels(rng: np.random.Generator, anatomy: Anatomy, grid: Grid) -> Volume:
+def vessels(rng: np.random.Generator, anatomy: Anatomy, grid: Grid) -> Volume:
     """What enhances in a healthy brain: vessels in the fluid, the sagittal sinus, the choroid plexus."""
     x, y, z = anatomy.place
     around = blur_mm(anatomy.fluid, 1.5, grid)

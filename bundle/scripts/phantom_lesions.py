@@ -91,15 +91,15 @@ def draw_lesions(
         # Tumours go round ventricles and stop at fissures rather than filling them.
         distance += 14 * fluid
         solid = anatomy.brain & (anatomy.fluid < 0.8) & (label == 0)
-        edge = _level(distance[solid], lesion.core_ml / grid.voxel_ml)
-        core = _part_at(solid & (distance < edge), distance)
+        edge = level(distance[solid], lesion.core_ml / grid.voxel_ml)
+        core = part_at(solid & (distance < edge), distance)
         distance -= edge
         # Edema spreads along white matter and spares cortex, so the way through cortex counts as longer.
         reach = (0.2 + 0.8 * white) * np.exp(0.4 * smooth_field(rng, grid, 12.0))
         spread = np.where(distance > 0, distance / reach, distance)
         wet = anatomy.brain & (anatomy.fluid < 0.5) & (label == 0)
-        limit = _level(spread[wet], (lesion.core_ml + lesion.edema_ml) / grid.voxel_ml)
-        whole = _part_at((wet & (spread < limit)) | core, distance)
+        limit = level(spread[wet], (lesion.core_ml + lesion.edema_ml) / grid.voxel_ml)
+        whole = part_at((wet & (spread < limit)) | core, distance)
         label[whole] = EDEMA
         label[core] = CORE
         thickness = np.clip(5.2 + 0.9 * smooth_field(rng, grid, 12.0), 4.2, 8.0)
@@ -120,13 +120,13 @@ def _rough_distance(rng: np.random.Generator, lesion: Lesion, anatomy: Anatomy, 
     return distance
 
 
-def _level(values: Volume, voxels: float) -> np.float32:
+def level(values: Volume, voxels: float) -> np.float32:
     """The value that ``voxels`` of the values lie below."""
     nth = min(max(round(voxels), 1), len(values) - 1)
     return np.partition(values, nth)[nth]
 
 
-def _part_at(mask: Mask, distance: Volume) -> Mask:
+def part_at(mask: Mask, distance: Volume) -> Mask:
     """The connected part of ``mask`` that holds the lesion's innermost voxel; islands are cut away, holes filled."""
     parts, _ = ndimage.label(mask)
     inner = np.argmin(np.where(mask, distance, np.inf))
