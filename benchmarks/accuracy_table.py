@@ -1,0 +1,200 @@
+"""What the kept results of benchmarks/accuracy.py come to: means, intervals, paired differences and curves."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accuracy_clock import SNAPSHOTS
+from accuracy_identity import require_alike
+from accuracy_sides import OURS, PUBLISHED, recipe_name
+from scripts import bootstrap
+from scripts.files import read_json
+from scripts.labels import REGIONS
+
+MEAN = "mean"
+COLUMNS = (*REGIONS, MEAN)
+SHARES = (*SNAPSHOTS, 1.0)
+# Printed with the intervals, which resample patients and nothing else.
+SEEDS = "one training a fold, of one seed: how far trainings of other seeds lie apart is in no interval"
+
+
+@dataclass
+class Group:
+    """All folds of one recipe at one budget.
+
+    Attributes:
+        name: of the side, or of the variant.
+        minutes: of training in each fold.
+        dealt: how many parts the patients were dealt into.
+        folds: those there are.
+        patients: Dice of each patient, in the order of ``COLUMNS``; of several cases of a patient the mean.
+        curves: of each fold, points of minutes used and mean Dice over cases and regions.
+        used: minutes that each fold really used.
+    """
+
+    name: str
+    minutes: float
+    dealt: int
+    folds: list[int] = field(default_factory=list)
+    patients: dict[str, np.ndarray] = field(default_factory=dict)
+    curves: dict[int, list[tuple[float, float]]] = field(default_factory=dict)
+    used: list[float] = field(default_factory=list)
+
+    @property
+    def budget(self) -> tuple[float, int]:
+        """What groups have in common that may be compared: minutes, and on how many patients they are spent."""
+        return self.minutes, self.dealt
+
+    def add(self, result: Mapping[str, Any]) -> None:
+        """Add a fold's result."""
+        self.folds.append(result["fold"])
+        by_patient = defaultdict(list)
+        for case, dice in result["dice"].items():
+            by_patient[result["patients"][case]].append(row(dice))
+        self.patients |= {patient: np.mean(rows, axis=0) for patient, rows in by_patient.items()}
+        self.curves[result["fold"]] = [
+            (point["minutes"], float(np.mean([row(dice)[-1] for dice in point["dice"].values()])))
+            for point in result["curve"]
+        ]
+        self.used.append(result["minutes_used"])
+
+    def points(self, folds: Iterable[int]) -> list[tuple[float, float]]:
+        """Minutes and mean Dice, plain inference, over some folds, a point for each of ``SHARES`` of the budget.
+
+        The minutes are those that the snapshots themselves were taken at, of the fold that took its own last.
+        """
+        found = np.array([[at(self.curves[fold], share * self.minutes) for share in SHARES] for fold in folds])
+        return list(zip(found[..., 0].max(axis=0).tolist(), found[..., 1].mean(axis=0).tolist(), strict=True))
+
+    def curve(self, folds: Iterable[int]) -> list[float]:
+        """The Dice of :meth:`points`."""
+        return [dice for _, dice in self.points(folds)]
+
+
+def row(dice: Mapping[str, float]) -> list[float]:
+    """A case's Dice in the order of ``COLUMNS``."""
+    values = [dice[region] for region in REGIONS]
+    return [*values, float(np.mean(values))]
+
+
+def at(curve: Sequence[tuple[float, float]], minutes: float) -> tuple[float, float]:
+    """The first point (minutes, Dice) at or after ``minutes``, or the last: a long step may pass several shares."""
+    return next((point for point in curve if point[0] >= minutes), curve[-1])
+
+
+def load(folder: Path, *beside: Path) -> list[Group]:
+    """The groups of a folder of results, by budget, each budget's in the order of their names with ours first.
+
+    Args:
+        folder: of results.
+        beside: folders of results that these are compared with.
+
+    Raises:
+        InputError: results are of other cases, or of other states of the same recipe.
+    """
+    found = {file: read_json(file, "result") for place in (folder, *beside) for file in sorted(place.glob("*.json"))}
+    require_alike(found)
+    groups: dict[tuple[str, float, int], Group] = {}
+    for result in (result for file, result in found.items() if file.parent == folder):
+        key = recipe_name(result["side"], result["variant"]), result["minutes"], result["folds"]
+        groups.setdefault(key, Group(*key)).add(result)
+    return sorted(groups.values(), key=lambda group: (group.budget, group.name != OURS, group.name))
+
+
+def interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean over patients (n,) with its 95 % percentile bootstrap interval (scripts.bootstrap)."""
+    low, high = bootstrap.interval(values)
+    return float(values.mean()), float(low), float(high)
+
+
+def difference(one: Group, other: Group) -> dict[str, tuple[float, float, float]]:
+    """Mean paired difference ``one`` minus ``other`` over the patients that both tested, a column, with intervals."""
+    shared = sorted(one.patients.keys() & other.patients.keys())
+    if not shared:
+        return {}
+    pairs = np.array([one.patients[patient] - other.patients[patient] for patient in shared])
+    return {column: interval(pairs[:, index]) for index, column in enumerate(COLUMNS)}
+
+
+def minutes_to_reach(groups: Sequence[Group], goal: Group) -> float | None:
+    """Fewest minutes from which on ``groups``, budgets of one recipe, have the final mean Dice of ``goal``, or None.
+
+    Read off the snapshots at their own minutes without interpolation, over the folds that both have, and a Dice that
+    falls below the goal's again does not count, so it errs on the late side.
+    """
+    reached = []
+    for group in groups:
+        shared = sorted(set(group.folds) & set(goal.folds))
+        if shared:
+            final = goal.curve(shared)[-1]
+            for minutes, dice in reversed(group.points(shared)):
+                if dice < final:
+                    break
+                reached.append(minutes)
+    return min(reached, default=None)
+
+
+def text(groups: Sequence[Group], baseline: Sequence[Group]) -> str:
+    """The tables, then a line each of the figures that count.
+
+    Args:
+        groups: to be shown.
+        baseline: ours, a budget each: what all others are compared with.
+    """
+    lines = []
+    for minutes, dealt in sorted({group.budget for group in groups}):
+        budget = [group for group in groups if group.budget == (minutes, dealt)]
+        title = f"{minutes:g} CPU minutes, {dealt} folds, Dice with 95 % intervals over patients"
+        lines += [title, SEEDS, *scores_table(budget), ""]
+        lines += ["plain inference, mean Dice after a share of the minutes or later", *curve_table(budget), ""]
+    return "\n".join(lines + figures(groups, baseline))
+
+
+def scores_table(groups: Sequence[Group]) -> list[str]:
+    """A line a group: patients, folds, minutes used, and mean with interval of each column."""
+    width = max(len(group.name) for group in groups)
+    lines = [f"{'':<{width}}  n  folds      min used  " + "  ".join(f"{column:<22}" for column in COLUMNS).rstrip()]
+    for group in groups:
+        table = np.array(list(group.patients.values()))
+        cells = [span(interval(table[:, index])) for index in range(len(COLUMNS))]
+        folds = " ".join(map(str, sorted(group.folds)))
+        lines.append(
+            f"{group.name:<{width}} {len(table):>2}  {folds:<9}  {np.mean(group.used):>8.2f}  " + "  ".join(cells)
+        )
+    return lines
+
+
+def curve_table(groups: Sequence[Group]) -> list[str]:
+    """A line a group: mean Dice at each share of the budget."""
+    width = max(len(group.name) for group in groups)
+    lines = [f"{'':<{width}}  " + "  ".join(f"{share:>6.4g}" for share in SHARES)]
+    for group in groups:
+        lines.append(f"{group.name:<{width}}  " + "  ".join(f"{dice:>6.3f}" for dice in group.curve(group.folds)))
+    return lines
+
+
+def figures(groups: Sequence[Group], baseline: Sequence[Group]) -> list[str]:
+    """``DIFFERENCE`` lines, all columns of each opponent or variant, then ``RATIO`` lines."""
+    lines = []
+    for group in groups:
+        if group.name == OURS:
+            continue
+        for own in (own for own in baseline if own.budget == group.budget):
+            for column, values in difference(own, group).items():
+                lines.append(f"DIFFERENCE {OURS}-{group.name} {column} {group.minutes:g}min {span(values, sign='+')}")
+    for goal in (group for group in groups if group.name == PUBLISHED):
+        reached = minutes_to_reach(baseline, goal)
+        what = f"{PUBLISHED}/{OURS} minutes to the Dice that {PUBLISHED} has after {goal.minutes:g}min"
+        lines.append(f"RATIO {what} {goal.minutes / reached:.2f}" if reached else f"RATIO {what} not reached")
+    return lines
+
+
+def span(values: tuple[float, float, float], sign: str = "") -> str:
+    """``0.812 (0.790 to 0.834)``."""
+    middle, low, high = (f"{value:{sign}.3f}" for value in values)
+    return f"{middle} ({low} to {high})"

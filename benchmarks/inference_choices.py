@@ -1,0 +1,126 @@
+"""What choices of inference bring, on the weights that benchmarks/accuracy.py kept of our recipe.
+
+    python benchmarks/inference_choices.py run --minutes 10
+    python benchmarks/inference_choices.py table --minutes 10
+
+Nothing is trained: the test cases of each fold are segmented by its network in every way, so each difference is paired.
+The rule for small enhancing tumours is a volume from the literature, tuned on none of these cases.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timing  # noqa: F401  puts bundle/ on the path
+import torch
+from accuracy_run import RESULTS, Run
+from accuracy_scores import scores
+from accuracy_sides import OURS, make_side
+from accuracy_table import COLUMNS, interval, row, span
+from kept_runs import command_line, load, open_run, run_each
+from scripts.errors import one_sentence
+from scripts.files import write_json
+
+SIDES = (OURS,)
+CHOICES = "inference_choices"
+DEFAULT = "default"
+# Enhancing tumour of less than 200 voxels of 1 mm in a case is called core: Isensee et al. 2018, "No New-Net",
+# 10.1007/978-3-030-11726-9_21; components of fewer than 100 of them are removed from all regions.
+SMALL_ENHANCING = {"min_enhancing_mm3": 200.0}
+SMALL_COMPONENTS = {"min_component_mm3": {"TC": 100.0, "WT": 100.0, "ET": 100.0}}
+# Knobs of configs/inference.json; rules are written to a file that the knob postprocessing_rules names.
+WAYS: dict[str, dict[str, Any]] = {
+    DEFAULT: {},
+    "flips": {"tta_axes": [0, 1, 2]},
+    "overlap of 0.5": {"window_overlap": 0.5},
+    "one pass, whatever the size": {"one_pass_ratio": 100.0},
+    "sliding window over the volume": {"inference_mode": "sliding_window"},
+}
+RULES: dict[str, Mapping[str, Any]] = {
+    "small enhancing tumour is core": SMALL_ENHANCING,
+    "small components removed": SMALL_COMPONENTS,
+}
+
+
+def ways(folder: Path) -> dict[str, dict[str, Any]]:
+    """All ways with their knobs; the rules' files are written to ``folder``."""
+    found = dict(WAYS)
+    for name, rules in RULES.items():
+        file = folder / f"{name.replace(' ', '_')}.json"
+        write_json(file, {"rules": dict(rules)})
+        found[name] = {"postprocessing_rules": str(file)}
+    return found
+
+
+def execute(run: Run, dataset_dir: Path, work_dir: Path, results: Path = RESULTS) -> None:
+    """Segment a run's test cases in every way.
+
+    Args:
+        run: what benchmarks/accuracy.py has trained.
+        dataset_dir: the cases.
+        work_dir: where it kept the weights.
+        results: has the run's JSON file and gets another.
+
+    Raises:
+        InputError: the run has not ended, or is out of date.
+    """
+    torch.set_num_threads(1)
+    _, fold, kept = open_run(run, dataset_dir, work_dir, results)
+    found: dict[str, Any] = {}
+    for name, knobs in ways(work_dir / CHOICES / run.name).items():
+        folder = work_dir / CHOICES / run.name / name.replace(" ", "_")
+        side = make_side(OURS, fold, work_dir / run.kind / run.name, run.configs, {**run.knobs, **knobs})
+        started = time.process_time()
+        side.apply(fold.test, folder, full=True)
+        seconds = (time.process_time() - started) / len(fold.test)
+        found[name] = {"dice": scores(fold.test, folder, fold.label_scheme), "cpu_s_per_case": seconds}
+    write_json(results / CHOICES / f"{run.name}.json", kept | {"ways": found})
+
+
+def text(folder: Path, minutes: float) -> str:
+    """A line a way: mean Dice, its difference from the default with intervals over cases, and what it costs.
+
+    Raises:
+        InputError: nothing has been run with that budget, or what has does not belong together.
+    """
+    found = [result["ways"] for result in load(folder, minutes)]
+    width = max(map(len, found[0]))
+    lines = [f"{minutes:g} CPU minutes of training; Dice less the default's, 95 % intervals over cases"]
+    for name in found[0]:
+        cases = [(way[DEFAULT]["dice"][case], dice) for way in found for case, dice in way[name]["dice"].items()]
+        pairs = np.array([(row(default), row(dice)) for default, dice in cases])
+        seconds = np.mean([way[name]["cpu_s_per_case"] for way in found])
+        told = f"{name:<{width}}  n {len(pairs):>2}  mean {pairs[:, 1, -1].mean():.3f}  {seconds:5.1f} CPU s a case"
+        for index, column in enumerate(COLUMNS if name != DEFAULT else ()):
+            told += f"  {column} {span(interval(pairs[:, 1, index] - pairs[:, 0, index]), sign='+')}"
+        lines.append(told)
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run or tabulate."""
+    root, _ = command_line(__doc__, SIDES)
+    options = root.parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stdout)
+    return one_sentence(lambda: _main(options))
+
+
+def _main(options: argparse.Namespace) -> int:
+    if options.command == "table":
+        sys.stdout.write(text(options.results_dir / CHOICES, options.minutes) + "\n")
+        return 0
+    if options.fold is None:
+        return run_each(__file__, CHOICES, SIDES, options, [])
+    execute(Run(OURS, options.minutes, options.fold), options.dataset_dir, options.work_dir, options.results_dir)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

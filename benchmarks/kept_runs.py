@@ -1,0 +1,131 @@
+"""Runs over the weights that benchmarks/accuracy.py kept: what benchmarks/robustness.py and uncertainty.py share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import timing
+from accuracy import DATASET_DIR
+from accuracy_folds import FOLDS, Fold, make_fold
+from accuracy_identity import CASES, RECIPE, WEIGHTS, require_alike, require_current
+from accuracy_run import RESULTS, Run, default_work_dir
+from accuracy_side import Side
+from accuracy_sides import make_side
+from scripts.checkpoints import sha256
+from scripts.errors import InputError
+from scripts.files import read_json
+
+
+def open_run(run: Run, dataset_dir: Path, work_dir: Path, results: Path) -> tuple[Side, Fold, dict[str, Any]]:
+    """A trained side, its fold, and what a result of its weights begins with.
+
+    Args:
+        run: what benchmarks/accuracy.py has trained.
+        dataset_dir: the cases.
+        work_dir: where it kept the weights.
+        results: where it kept the result, which it writes when the training has ended.
+
+    Raises:
+        InputError: the training has not ended, was that of another recipe or of other cases, or its weights are gone.
+    """
+    file = run.result_file(results)
+    if not file.is_file():
+        raise InputError(f"{file}: is not there, so this run has not ended; run benchmarks/accuracy.py run first.")
+    result = read_json(file, "result")
+    fold = make_fold(dataset_dir, run.fold, run.folds)
+    side = make_side(run.side, fold, work_dir / run.kind / run.name, run.configs, run.knobs)
+    require_current(file, result, side, fold)
+    if not side.weights.is_file():
+        raise InputError(
+            f"{side.weights}: is not there, though {file} is; give the run's own --work_dir, or run it anew."
+        )
+    if sha256(side.weights) != result.get(WEIGHTS):
+        raise InputError(
+            f"{side.weights}: holds other weights than {file} is of, such as those of a training that has not ended; "
+            "let it end, or run it anew."
+        )
+    kept = {key: result[key] for key in ("side", "variant", "minutes", "fold", "folds", RECIPE, CASES, WEIGHTS)}
+    return side, fold, kept | {"machine": timing.machine()}
+
+
+def load(folder: Path, minutes: float) -> list[dict[str, Any]]:
+    """The results of one budget in a folder, in the order of their names.
+
+    Raises:
+        InputError: there are none, or they do not belong together.
+    """
+    found = {file: read_json(file, "result") for file in sorted(folder.glob("*.json"))}
+    found = {file: result for file, result in found.items() if result["minutes"] == minutes}
+    if not found:
+        raise InputError(
+            f"{folder}: holds no result of {minutes:g} minutes; run benchmarks/{folder.name}.py run first."
+        )
+    require_alike(found)
+    return list(found.values())
+
+
+def command_line(
+    description: str | None, sides: Sequence[str]
+) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+    """The parser of ``run`` and ``table``, and that of ``run`` alone, to which options may be added."""
+    root = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = root.add_subparsers(dest="command", required=True)
+    run, table = commands.add_parser("run"), commands.add_parser("table")
+    for command in (run, table):
+        command.add_argument("--minutes", type=float, required=True, help="the budget of the runs")
+        command.add_argument("--results_dir", type=Path, default=RESULTS, help="of the JSON files")
+    run.add_argument("--side", choices=sides, help="one side (default: all)")
+    run.add_argument("--fold", type=int, choices=range(FOLDS), help="one fold (default: all)")
+    run.add_argument("--dataset_dir", type=Path, default=DATASET_DIR)
+    run.add_argument("--work_dir", type=Path, default=default_work_dir())
+    return root, run
+
+
+def run_each(script: str, name: str, sides: Sequence[str], options: argparse.Namespace, more: Sequence[str]) -> int:
+    """Start a script for each run that has ended and is not yet judged by it; stop at the first that fails.
+
+    A process a run: nnU-Net keeps its folders in the environment that it was imported with.
+
+    Args:
+        script: to be started, with ``run``, one side and one fold.
+        name: of its folder of results.
+        sides: those that it knows.
+        options: of :func:`command_line`.
+        more: its own options, as words of the command line.
+
+    Raises:
+        InputError: no run of that budget has ended.
+    """
+    chosen = [
+        Run(side, options.minutes, fold)
+        for fold in (range(FOLDS) if options.fold is None else [options.fold])
+        for side in ([options.side] if options.side else sides)
+    ]
+    ended = [run for run in chosen if run.result_file(options.results_dir).is_file()]
+    if not ended:
+        raise InputError(
+            f"{options.results_dir}: holds no trained run of {options.minutes:g} minutes; run benchmarks/accuracy.py "
+            "run first."
+        )
+    for run in (run for run in ended if not is_judged(run, options.results_dir, name)):
+        command = [sys.executable, script, "run", "--side", run.side, "--minutes", f"{run.minutes:g}"]
+        command += ["--fold", str(run.fold), "--dataset_dir", str(options.dataset_dir)]
+        command += ["--work_dir", str(options.work_dir), "--results_dir", str(options.results_dir), *more]
+        code = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False).returncode
+        if code:
+            return code
+    return 0
+
+
+def is_judged(run: Run, results: Path, name: str) -> bool:
+    """Whether the folder ``name`` of ``results`` has a result of the weights that the run has now."""
+    file = results / name / f"{run.name}.json"
+    if not file.is_file():
+        return False
+    return read_json(file, "result").get(WEIGHTS) == read_json(run.result_file(results), "result").get(WEIGHTS)

@@ -1,0 +1,184 @@
+"""How much Dice a recipe loses when a case comes otherwise than in training: ours, nnU-Net's and the published one.
+
+    python benchmarks/robustness.py run --minutes 40      # all folds and sides that benchmarks/accuracy.py has run
+    python benchmarks/robustness.py table --minutes 40
+
+The weights are those that benchmarks/accuracy.py kept in --work_dir; nothing is trained here. Each fold's test cases
+are changed (perturbations.py), written to files, segmented by the side's full inference and scored; so are they as they
+are. ``--fine CASE=FOLDER`` names the patient of a case as published, a BraTS folder at 1 mm, to be segmented as well.
+
+nnU-Net ignores the direction in a file's affine by design, and asks its users for images of one orientation: what it
+loses to another one is the price of not heeding that, and no weakness of its training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import timing  # noqa: F401  puts bundle/ on the path
+import torch
+from accuracy_folds import read_image
+from accuracy_run import RESULTS, Run
+from accuracy_scores import scores
+from accuracy_sides import NNUNET, OURS, PUBLISHED
+from accuracy_table import interval, row, span
+from kept_runs import command_line, load, open_run, run_each
+from perturbations import ORIENTATION, Perturbation, perturbations
+from scripts.cases import items as datalist_items
+from scripts.cases import whole_datalist
+from scripts.errors import one_sentence
+from scripts.files import write_json
+
+logger = logging.getLogger(__name__)
+
+SIDES = (OURS, NNUNET, PUBLISHED)
+ROBUSTNESS = "robustness"
+PLAIN, FINE = "as it is", "as published"
+# Ids of BraTS to 2022, which the --fine folders are of.
+FINE_SCHEME = "brats2018"
+SEED = 1
+ORIENTATION_NOTE = (
+    f"{NNUNET} ignores directions by design and asks for one orientation: '{ORIENTATION}' is misuse of it"
+)
+
+
+def changed_cases(cases: Sequence[Mapping[str, Any]], perturbation: Perturbation, folder: Path) -> list[dict[str, str]]:
+    """Files of changed cases.
+
+    Args:
+        cases: items with ``case``, ``image`` (one 4-D file, or one a modality) and ``label``.
+        perturbation: what is done to each.
+        folder: of the files.
+
+    Returns:
+        Items of the same form, each image one 4-D file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    items = []
+    for number, item in enumerate(cases):
+        image, affine = perturbation.change(*read_image(item), SEED + number)
+        made = folder / f"{item['case']}.nii.gz"
+        nib.save(nib.Nifti1Image(image, affine), made)
+        label = item["label"]
+        if perturbation.moves:
+            truth = nib.load(label)
+            ids, affine = perturbation.change(np.asarray(truth.dataobj, np.uint8), truth.affine.astype(np.float64), 0)
+            label = str(folder / f"{item['case']}_label.nii.gz")
+            nib.save(nib.Nifti1Image(ids, affine), label)
+        items.append({"case": item["case"], "image": str(made), "label": label})
+    return items
+
+
+def fine_cases(
+    cases: Sequence[Mapping[str, Any]], folders: Mapping[str, Path], modalities: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The test cases whose patient is there as published too, as items under their own names.
+
+    Args:
+        cases: items with ``case``.
+        folders: case to the patient's folder, of one file a modality and ``seg``.
+        modalities: channels of the images, in their order.
+    """
+    items = []
+    for item in cases:
+        if item["case"] in folders:
+            listed = whole_datalist(folders[item["case"]], FINE_SCHEME, False, modalities)
+            (fine,) = datalist_items(listed, "test")
+            items.append({"case": item["case"], "image": fine["image"], "label": fine["label"]})
+    return items
+
+
+def execute(
+    run: Run, dataset_dir: Path, work_dir: Path, fine: Mapping[str, Path] | None = None, results: Path = RESULTS
+) -> None:
+    """Score a run's kept weights on its test cases as they are and under every perturbation.
+
+    Args:
+        run: what benchmarks/accuracy.py has trained.
+        dataset_dir: the cases.
+        work_dir: where it kept the weights.
+        fine: case to the folder of its patient at the published spacing.
+        results: has the run's JSON file and gets another.
+
+    Raises:
+        InputError: the run has not ended, or is out of date.
+    """
+    torch.set_num_threads(1)
+    side, fold, kept = open_run(run, dataset_dir, work_dir, results)
+    folder = work_dir / ROBUSTNESS / run.name
+    side.apply(fold.test, folder / "plain", full=True)
+    dice = {PLAIN: scores(fold.test, folder / "plain", fold.label_scheme)}
+    for perturbation in perturbations(fold.modalities):
+        place = folder / perturbation.name.replace(" ", "_")
+        items = changed_cases(fold.test, perturbation, place / "cases")
+        side.apply(items, place / "predictions", full=True)
+        dice[perturbation.name] = scores(items, place / "predictions", fold.label_scheme)
+        logger.info("%s, %s: done", run.name, perturbation.name)
+    if items := fine_cases(fold.test, fine or {}, fold.modalities):
+        side.apply(items, folder / "fine", full=True)
+        dice[FINE] = scores(items, folder / "fine", fold.label_scheme, FINE_SCHEME)
+    write_json(results / ROBUSTNESS / f"{run.name}.json", kept | {"dice": dice})
+
+
+def text(folder: Path, minutes: float) -> str:
+    """A line a side and perturbation: mean Dice, and its loss against the cases as they are, with intervals.
+
+    Raises:
+        InputError: nothing has been run with that budget, or what has does not belong together.
+    """
+    found = load(folder, minutes)
+    names = dict.fromkeys(name for result in found for name in result["dice"])
+    lines = [f"{minutes:g} CPU minutes; mean Dice over regions and cases, and its loss with 95 % intervals over cases"]
+    for side in SIDES:
+        mine = [result["dice"] for result in found if result["side"] == side]
+        if not mine:
+            continue
+        for name in names:
+            changed = [(fold[PLAIN][case], dice) for fold in mine for case, dice in fold.get(name, {}).items()]
+            if len(changed) < 2:
+                continue
+            pairs = np.array([(row(plain)[-1], row(dice)[-1]) for plain, dice in changed])
+            loss = "" if name == PLAIN else span(interval(pairs[:, 0] - pairs[:, 1]))
+            lines.append(f"{side:<10} {name:<18} n {len(pairs):>2}  {pairs[:, 1].mean():.3f}  {loss}".rstrip())
+    return "\n".join([*lines, ORIENTATION_NOTE])
+
+
+def fine_folder(argument: str) -> tuple[str, Path]:
+    """``CASE=FOLDER``."""
+    case, equals, folder = argument.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"'{argument}' is not CASE=FOLDER")
+    return case, Path(folder)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run or tabulate."""
+    root, run = command_line(__doc__, SIDES)
+    run.add_argument("--fine", type=fine_folder, action="append", default=[], metavar="CASE=FOLDER")
+    options = root.parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stdout)
+    logger.setLevel(logging.INFO)
+    return one_sentence(lambda: _main(options))
+
+
+def _main(options: argparse.Namespace) -> int:
+    if options.command == "table":
+        sys.stdout.write(text(options.results_dir / ROBUSTNESS, options.minutes) + "\n")
+        return 0
+    if options.side and options.fold is not None:
+        run = Run(options.side, options.minutes, options.fold)
+        execute(run, options.dataset_dir, options.work_dir, dict(options.fine), options.results_dir)
+        return 0
+    fine = [word for case, folder in options.fine for word in ("--fine", f"{case}={folder}")]
+    return run_each(__file__, ROBUSTNESS, SIDES, options, fine)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

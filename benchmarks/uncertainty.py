@@ -1,0 +1,135 @@
+"""Whether our recipe's probabilities are true, and whether it knows which cases it segments badly.
+
+    python benchmarks/uncertainty.py run --minutes 40
+    python benchmarks/uncertainty.py table --minutes 40
+
+The weights are those that benchmarks/accuracy.py kept in --work_dir for each fold, so every patient is judged by a
+network that has not seen it. Calibration: expected calibration error of each region over the brain, all cases together,
+without and with flips. Ranking: cases in the order of the Dice that the network itself expects (uncertainty.csv of
+configs/inference.json), against the Dice that they have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import timing  # noqa: F401  puts bundle/ on the path
+import torch
+from accuracy_folds import read_image
+from accuracy_run import RESULTS, Run
+from accuracy_scores import scores
+from accuracy_sides import OURS, make_side
+from accuracy_table import row
+from kept_runs import command_line, load, open_run, run_each
+from perturbations import brain_of
+from scripts.calibration import Reliability, coverage_curve, dice_at_coverage, rank_correlation, reliability
+from scripts.errors import one_sentence
+from scripts.files import write_json
+from scripts.labels import REGIONS, get_scheme, labels_to_regions
+from scripts.uncertainty import TABLE_FILE
+
+SIDES = (OURS,)
+UNCERTAINTY = "uncertainty"
+# The inference that probabilities are taken from, and the flips of each.
+WAYS: dict[str, list[int]] = {"plain": [], "flips": [0, 1, 2]}
+HALF = 0.5
+
+
+def execute(run: Run, dataset_dir: Path, work_dir: Path, results: Path = RESULTS) -> None:
+    """Judge a run's kept weights on its test cases.
+
+    Args:
+        run: what benchmarks/accuracy.py has trained.
+        dataset_dir: the cases.
+        work_dir: where it kept the weights.
+        results: has the run's JSON file and gets another.
+
+    Raises:
+        InputError: the run has not ended, or is out of date.
+    """
+    torch.set_num_threads(1)
+    _, fold, kept = open_run(run, dataset_dir, work_dir, results)
+    trained = work_dir / run.kind / run.name
+    found: dict[str, Any] = {}
+    for way, axes in WAYS.items():
+        knobs = {**run.knobs, "tta_axes": axes, "save_probabilities": True, "save_uncertainty": True}
+        folder = work_dir / UNCERTAINTY / run.name / way
+        make_side(OURS, fold, trained, run.configs, knobs).apply(fold.test, folder, full=True)
+        with (folder / TABLE_FILE).open(encoding="utf-8", newline="") as lines:
+            expected = {line["case"]: float(line["expected_dice_mean"]) for line in csv.DictReader(lines)}
+        found[way] = {
+            "dice": scores(fold.test, folder, fold.label_scheme),
+            "expected_dice": expected,
+            "reliability": {item["case"]: bins_of(item, folder, fold.label_scheme) for item in fold.test},
+        }
+    write_json(results / UNCERTAINTY / f"{run.name}.json", kept | found)
+
+
+def bins_of(item: dict[str, Any], folder: Path, label_scheme: str) -> dict[str, list[list[float]]]:
+    """Region to the sums of its bins (voxels, probability, positive), of one case."""
+    probabilities = np.asarray(nib.load(folder / f"{item['case']}_prob.nii.gz").dataobj)
+    ids = torch.from_numpy(np.asarray(nib.load(item["label"]).dataobj).round().astype(np.uint8))
+    truth = labels_to_regions(ids[None], get_scheme(label_scheme), REGIONS, item["case"], torch.bool).numpy()
+    brain = brain_of(read_image(item)[0])
+    bins = [reliability(probabilities[..., channel], truth[channel], brain) for channel in range(len(REGIONS))]
+    return {
+        region: [one.voxels.tolist(), one.probability.tolist(), one.positive.tolist()]
+        for region, one in zip(REGIONS, bins, strict=True)
+    }
+
+
+def text(folder: Path, minutes: float) -> str:
+    """Calibration and ranking over all folds that have been run.
+
+    Raises:
+        InputError: nothing has been run with that budget, or what has does not belong together.
+    """
+    found = load(folder, minutes)
+    lines = []
+    for way in WAYS:
+        cases = {case: row(dice)[-1] for result in found for case, dice in result[way]["dice"].items()}
+        doubt = {case: 1 - value for result in found for case, value in result[way]["expected_dice"].items()}
+        values = [doubt[case] for case in cases], list(cases.values())
+        errors = {}
+        for region in REGIONS:
+            bins = [Reliability(*map(np.array, one[region])) for r in found for one in r[way]["reliability"].values()]
+            errors[region] = sum(bins[1:], bins[0]).error()
+        lines += [
+            f"{way}: {len(cases)} cases, {minutes:g} CPU minutes a fold",
+            "ECE over the brain      " + "  ".join(f"{region} {error:.4f}" for region, error in errors.items()),
+            f"mean Dice               {np.mean(values[1]):.3f}",
+            f"of the surer half       {dice_at_coverage(*values, HALF):.3f}",
+            "of the surest 1, 2, ... " + " ".join(f"{value:.3f}" for value in coverage_curve(*values)),
+            f"rank correlation of doubt and Dice {rank_correlation(*values):.2f} (-1 at best)",
+            "",
+        ]
+    return "\n".join(lines).rstrip()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run or tabulate."""
+    root, _ = command_line(__doc__, SIDES)
+    options = root.parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stdout)
+    return one_sentence(lambda: _main(options))
+
+
+def _main(options: argparse.Namespace) -> int:
+    if options.command == "table":
+        sys.stdout.write(text(options.results_dir / UNCERTAINTY, options.minutes) + "\n")
+        return 0
+    if options.fold is None:
+        return run_each(__file__, UNCERTAINTY, SIDES, options, [])
+    execute(Run(OURS, options.minutes, options.fold), options.dataset_dir, options.work_dir, options.results_dir)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

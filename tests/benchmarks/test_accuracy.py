@@ -1,0 +1,401 @@
+"""benchmarks/accuracy.py: folds that keep patients apart, a clock that leaves out what it should, runs and tables."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import math
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from scripts.engine import RegionBatch
+from scripts.errors import InputError
+from scripts.learning_rate import scheduler
+from tiny import TINY, make_case, save, write_brats_folders, write_decathlon
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+sys.path.append(str(BENCHMARKS))
+
+accuracy, bundle, clock, folds, identity, nnunet, runs, scoring, sides, table = (
+    importlib.import_module(f"accuracy{name}")
+    for name in ("", "_bundle", "_clock", "_folds", "_identity", "_nnunet", "_run", "_scores", "_sides", "_table")
+)
+SMALL = {name: value for name, value in TINY.items() if name not in ("epochs", "val_interval")}
+MINUTES = 0.03
+
+
+class Watch:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def test_each_patient_is_tested_once_and_never_trained_on_in_that_fold(tmp_path: Path) -> None:
+    """Also a patient with two scans."""
+    data = write_brats_folders(tmp_path / "data", cases=6, style="2023")
+    first, second = "BraTS-GLI-00002-000", "BraTS-GLI-00002-001"
+    shutil.copytree(data / first, data / second)
+    for file in (data / second).iterdir():
+        file.rename(file.with_name(file.name.replace(first, second)))
+    made = [folds.make_fold(data, number) for number in range(folds.FOLDS)]
+    tested = [item["patient"] for fold in made for item in fold.test]
+    assert len(tested) == 7 and len(set(tested)) == 6
+    for fold in made:
+        patients = [{item["patient"] for item in part} for part in (fold.training, fold.test)]
+        assert not patients[0] & patients[1] and len(patients[0] | patients[1]) == 6
+        assert len({item["case"] for item in (*fold.training, *fold.test)}) == 7
+    assert [item["case"] for item in folds.make_fold(data, 3).test] == [item["case"] for item in made[3].test]
+
+
+def test_the_clock_counts_steps_and_nothing_else() -> None:
+    watch, seen = Watch(), []
+
+    def score(used_s: float) -> None:
+        seen.append(used_s)
+        watch.seconds += 1000
+
+    running = clock.TrainingClock(16, score, snapshots=(1 / 8, 1 / 4, 1 / 2), now=watch)
+    watch.seconds += 50  # preparation
+    running.start()
+    ends = []
+    for _ in range(4):
+        watch.seconds += 5
+        with running.paused():
+            watch.seconds += 300
+        ends.append(running.end_step())
+    # The first step passes two shares, which is one set of weights; the last ends beyond the budget: a final score.
+    assert seen == [5, 10] and ends == [False, False, False, True]
+    assert running.used_s == 20 and running.steps == 4
+
+
+def test_what_children_have_computed_is_counted() -> None:
+    """nnU-Net's preprocessing runs in processes of its own; the child here ends by its own clock."""
+    before, own = clock.cpu_s(), time.process_time()
+    subprocess.run(
+        [sys.executable, "-S", "-c", "import time\nwhile time.process_time() < 0.3: pass"], check=True, timeout=60
+    )
+    assert clock.cpu_s() - before - (time.process_time() - own) > 0.25
+
+
+def test_epochs_are_fitted_to_what_they_really_cost() -> None:
+    watch = Watch()
+    running = clock.TrainingClock(100, lambda _: None, now=watch)
+    running.start()
+    watch.seconds += 16
+    assert running.epochs_that_fit(2) == 12  # 8 s an epoch, 84 s left: 10.5 more, and 10 is the even neighbour
+    watch.seconds += 200
+    assert running.epochs_that_fit(3) == 3
+
+
+def schedule_of(recipe: str) -> torch.optim.lr_scheduler.LRScheduler:
+    """The schedule that a recipe's own config makes, of 10 epochs with a peak of 1."""
+    parser = bundle.read_config([bundle.TRAIN, sides.config_file(f"configs/recipe/{recipe}.json")], {"epochs": 10})
+    parser["optimizer"] = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    return parser.get_parsed_content("lr_scheduler")
+
+
+def test_the_zoos_cosine_is_that_of_its_new_length_once_stretched() -> None:
+    schedule, rates = schedule_of("zoo"), []
+    for epoch in range(1, 9):
+        schedule.optimizer.step()
+        schedule.step()
+        rates.append(schedule.get_last_lr()[0])
+        if epoch == 4:
+            bundle.stretch(schedule, 8)
+    expected = [0.5 * (1 + math.cos(math.pi * epoch / (10 if epoch <= 4 else 8))) for epoch in range(1, 9)]
+    assert rates == pytest.approx(expected) and rates[-1] == 0
+
+
+def test_a_schedule_that_would_leave_its_curve_is_not_stretched() -> None:
+    schedule = schedule_of("original")
+    bundle.stretch(schedule, 8)
+    assert schedule.get_last_lr() == [1.0]
+    for other in (
+        torch.optim.lr_scheduler.CosineAnnealingLR(schedule.optimizer, 10),
+        torch.optim.lr_scheduler.LambdaLR(schedule.optimizer, lambda _: 1.0),
+    ):
+        with pytest.raises(InputError, match=f"{type(other).__name__} cannot be fitted to the budget"):
+            bundle.stretch(other, 8)
+
+
+def test_the_recipes_own_schedule_is_stretched_too() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = scheduler(optimizer, "poly", 2, 100)
+    bundle.stretch(schedule, 40)
+    bundle.stretch(schedule, 8)
+    assert [one(8) for one in schedule.lr_lambdas] == [0] and schedule.lr_lambdas[0](7) == pytest.approx((1 / 6) ** 0.9)
+
+
+def dice(prediction: Path, truth: Path, ids: tuple[int, ...]) -> float:
+    """Of one region, by sets of voxels."""
+    masks = [np.isin(np.asarray(nib.load(file).dataobj), ids) for file in (prediction, truth)]
+    sizes = sum(int(mask.sum()) for mask in masks)
+    return 2 * int((masks[0] & masks[1]).sum()) / sizes if sizes else 1.0
+
+
+@pytest.mark.parametrize("side", [sides.OURS, sides.ZOO, sides.PUBLISHED])
+def test_a_run_leaves_scores_weights_and_label_volumes(tiny_decathlon: Path, tmp_path: Path, side: str) -> None:
+    knobs = {sides.OURS: SMALL, sides.ZOO: {"network_def::init_filters": 8}, sides.PUBLISHED: SMALL}[side]
+    run = runs.Run(side, MINUTES, 1, variant="small", knobs=knobs)
+    runs.execute(run, tiny_decathlon, tmp_path / "work", tmp_path / "results")
+    name = f"{'' if side == sides.OURS else side + '-'}small-{MINUTES:g}min-fold1"
+    result = json.loads((tmp_path / "results/ablation" / f"{name}.json").read_text("utf-8"))
+    fold = folds.make_fold(tiny_decathlon, 1)
+    assert result["test"] == [item["case"] for item in fold.test] and result["knobs"].items() >= knobs.items()
+    folder = tmp_path / "work/ablation" / name
+    for item in fold.test:
+        file = folder / "predictions" / f"{item['case']}_seg.nii.gz"
+        expected = {"TC": dice(file, item["label"], (2, 3)), "WT": dice(file, item["label"], (1, 2, 3))}
+        expected |= {"ET": dice(file, item["label"], (3,))}
+        assert result["dice"][item["case"]] == pytest.approx(expected, abs=1e-6)
+    curve = result["curve"]
+    assert [point["steps"] for point in curve] == sorted({point["steps"] for point in curve})
+    assert len(list((folder / "snapshots").iterdir())) == len(curve) >= 2
+    assert curve[-1]["steps"] == result["steps_done"] > 0
+    assert curve[-1]["minutes"] == result["minutes_used"] <= MINUTES + 2 * result["step_cpu_s"] / 60 + 0.01
+    assert result["weights_sha256"] == hashlib.sha256((folder / "models/model.pt").read_bytes()).hexdigest()
+    recipe = json.loads((folder / "models/model.json").read_text("utf-8"))["recipe"]
+    assert recipe["train"]["dataset"]["_target_"] == "CacheDataset"
+    assert str(tmp_path) not in json.dumps(result)
+
+
+def test_a_knob_of_no_config_is_refused(tiny_decathlon: Path, tmp_path: Path) -> None:
+    fold = folds.make_fold(tiny_decathlon, 0)
+    with pytest.raises(InputError, match="did you mean learning_rate"):
+        sides.make_side(sides.OURS, fold, tmp_path, (), {"learning_rat": 0.1})
+    with pytest.raises(InputError, match="nnU-Net configures itself"):
+        sides.make_side(sides.NNUNET, fold, tmp_path, (), {"learning_rate": 0.1})
+
+
+def test_without_nnunet_nothing_is_started(
+    tiny_decathlon: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "nnunetv2", None)
+    started = []
+    monkeypatch.setattr(accuracy.subprocess, "run", lambda *args, **kwargs: started.append(args))
+    places = ["--dataset_dir", str(tiny_decathlon), "--work_dir", str(tmp_path), "--results_dir", str(tmp_path)]
+    assert accuracy.main(["run", "--all", "--fold", "0", *places]) == 1
+    assert "nnunetv2: is not installed" in capsys.readouterr().err and not started
+
+
+def test_a_result_of_another_recipe_or_other_cases_is_noticed(
+    tiny_decathlon: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fold = folds.make_fold(tiny_decathlon, 0)
+    side = sides.make_side(sides.OURS, fold, tmp_path, (), {})
+    file = runs.Run(sides.OURS, 10, 0).result_file(tmp_path)
+    file.parent.mkdir()
+    file.write_text(json.dumps(identity.identity(side, fold) | {"test": [item["case"] for item in fold.test]}))
+    line = ["run", "--all", "--side", "ours", "--minutes", "10", "--fold", "0", "--results_dir", str(tmp_path)]
+    line += ["--work_dir", str(tmp_path), "--dataset_dir"]
+    assert accuracy.main([*line, str(tiny_decathlon)]) == 0
+    # The same names on another grid, as a data set and its resampled copy have them.
+    other = write_decathlon(tmp_path / "Task01_Tiny", cases=8, shape=(28, 28, 20))
+    assert accuracy.main([*line, str(other)]) == 1
+    assert "ours-10min-fold0.json: is of other cases" in capsys.readouterr().err
+    kept = json.loads(file.read_text("utf-8"))
+    file.write_text(json.dumps(kept | {"recipe_sha256": "0" * 64}))
+    assert accuracy.main([*line, str(tiny_decathlon)]) == 1
+    assert "is of another recipe (00000000) than this run would be" in capsys.readouterr().err
+
+
+def test_a_recipe_is_known_by_its_numbers_and_not_by_its_words_or_places(tiny_decathlon: Path, tmp_path: Path) -> None:
+    def recipe(number: int, work: str, **knobs: Any) -> str:
+        fold = folds.make_fold(tiny_decathlon, number)
+        return identity.identity(sides.make_side(sides.OURS, fold, tmp_path / work, (), knobs), fold)["recipe_sha256"]
+
+    assert recipe(0, "a") == recipe(3, "b") == recipe(0, "a", _desc_={"gain": "other words"})
+    assert len({recipe(0, "a"), recipe(0, "a", gain=0.2), recipe(0, "a", precision="bf16")}) == 3
+
+
+def test_results_that_do_not_belong_together_are_no_table(tmp_path: Path) -> None:
+    kept(tmp_path, "ours", 0, {"a": 0.6}, [(16, 0.5)])
+    kept(tmp_path, "ours", 1, {"b": 0.6}, [(16, 0.5)], recipe_sha256="other")
+    with pytest.raises(InputError, match="ours-16min-fold1of5.json: is of another recipe .other. than ours"):
+        table.load(tmp_path)
+    kept(tmp_path, "ours", 1, {"b": 0.6}, [(16, 0.5)])
+    assert len(table.load(tmp_path)) == 1
+    kept(tmp_path, "published", 0, {"a": 0.6}, [(16, 0.5)], cases_sha256="other")
+    with pytest.raises(InputError, match="is of other cases"):
+        table.load(tmp_path)
+
+
+def test_epochs_of_one_step_still_pass_over_every_case(
+    tiny_decathlon: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fold, seen = folds.make_fold(tiny_decathlon, 0), []
+    prepare = RegionBatch.__call__
+
+    def note(self: RegionBatch, batch: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        seen.extend(batch["case"][:1])
+        return prepare(self, batch, *args, **kwargs)
+
+    monkeypatch.setattr(RegionBatch, "__call__", note)
+    side = bundle.BundleSide(fold, tmp_path, (), SMALL, epoch_steps=1)
+    side.prepare()
+    endless = clock.TrainingClock(1e9, lambda _: None)
+    monkeypatch.setattr(endless, "epochs_that_fit", lambda done: 12)
+    assert side.train(endless, 12) == (12, 12)
+    cases = {item["case"] for item in fold.training}
+    assert set(seen[:6]) == set(seen[6:]) == cases and len(seen) == 12
+
+
+def test_the_published_sixteen_crops_of_eight_cases_are_two_of_each(tmp_path: Path) -> None:
+    data = write_decathlon(tmp_path / "data", cases=10)
+    knobs = {**SMALL, "batch_size": 8, "crops_per_case": 2}
+    side = sides.make_side(sides.PUBLISHED, folds.make_fold(data, 0), tmp_path, (), knobs)
+    side.prepare()
+    parser = side._parser()
+    parser["train::dataset"] = side.dataset
+    (batch,) = parser.get_parsed_content("train::dataloader")
+    assert batch["image"].shape == (16, 4, *SMALL["patch_size"])
+
+
+def test_scores_refuse_a_volume_on_another_grid(tmp_path: Path) -> None:
+    label = make_case(0)[1]
+    truth = save(label, tmp_path / "truth.nii.gz")
+    assert scoring.dice_of_files(truth, truth, "msd") == {"TC": 1, "WT": 1, "ET": 1}
+    moved = save(label, tmp_path / "moved.nii.gz", np.diag([2.0, 2.0, 3.0, 1.0]))
+    with pytest.raises(InputError, match="grid"):
+        scoring.dice_of_files(moved, truth, "msd")
+    empty = save(np.zeros_like(label), tmp_path / "empty.nii.gz")
+    assert scoring.dice_of_files(empty, truth, "msd") == {"TC": 0, "WT": 0, "ET": 0}
+
+
+def test_label_ids_go_to_nnunet_and_back() -> None:
+    ids = np.array([0, 1, 2, 4], np.uint8).reshape(4, 1, 1)
+    there = nnunet.convert(ids, "brats2018", "msd")
+    assert there.ravel().tolist() == [0, 2, 1, 3]
+    assert (nnunet.convert(there, "msd", "brats2018") == ids).all()
+
+
+def test_nnunet_plans_trains_and_predicts(tiny_decathlon: Path, tmp_path: Path) -> None:
+    pytest.importorskip("nnunetv2", reason="nnU-Net is not installed: pip install -r requirements/bench.txt")
+    run = runs.Run(sides.NNUNET, MINUTES, 1)
+    result = runs.execute(run, tiny_decathlon, tmp_path / "work", tmp_path / "results")
+    assert result["steps_done"] > 0 and set(result["dice"]) == set(result["test"])
+    raw = tmp_path / "work/accuracy" / run.name / "nnunet/raw" / nnunet.DATASET
+    assert len(list((raw / "labelsTr").iterdir())) == len(result["training"])
+    assert json.loads((raw / "dataset.json").read_text("utf-8"))["regions_class_order"] == [1, 2, 3]
+
+
+def kept(
+    folder: Path,
+    side: str,
+    fold: int,
+    final: dict[str, float],
+    curve: list[tuple[float, float]],
+    minutes: float = 16,
+    folds: int = 5,
+    **more: str,
+) -> None:
+    """A result: the same Dice in all regions of a case, and at each point of the curve the same for all cases."""
+    every = dict.fromkeys(("TC", "WT", "ET"))
+    result: dict[str, Any] = {
+        "side": side,
+        "variant": "ours",
+        "minutes": minutes,
+        "fold": fold,
+        "folds": folds,
+        "recipe_sha256": side,
+        "cases_sha256": "the same",
+        "patients": {case: case for case in final},
+        "minutes_used": minutes,
+        "dice": {case: dict.fromkeys(every, value) for case, value in final.items()},
+        "curve": [{"minutes": at, "dice": {"any": dict.fromkeys(every, value)}} for at, value in curve],
+    } | more
+    folder.mkdir(exist_ok=True)
+    (folder / f"{side}-{minutes:g}min-fold{fold}of{folds}.json").write_text(json.dumps(result), encoding="utf-8")
+
+
+def test_the_table_tells_means_pairs_and_minutes(tmp_path: Path) -> None:
+    """Ours has 0.6 to 0.9; the published side 0.2 less of each in its three cases of the four."""
+    flat = [(1, 0.3), (2, 0.4), (4, 0.5), (8, 0.7), (12, 0.75), (16, 0.75)]
+    kept(tmp_path, "ours", 0, {"a": 0.6, "b": 0.7}, flat)
+    kept(tmp_path, "ours", 1, {"c": 0.8, "d": 0.9}, flat)
+    kept(tmp_path, "published", 0, {"a": 0.4, "b": 0.5}, [(3, 0.1), (16, 0.5)])
+    kept(tmp_path, "published", 1, {"c": 0.6}, [(3, 0.1), (16, 0.4)])
+    ours, published = table.load(tmp_path)
+    assert (ours.name, published.name) == ("ours", "published")
+    assert table.interval(np.array([0.6, 0.7, 0.8, 0.9]))[0] == pytest.approx(0.75)
+    mean, low, high = table.difference(ours, published)["WT"]
+    assert (mean, low, high) == pytest.approx((0.2, 0.2, 0.2))
+    # The first share lies before its first snapshot; 3 minutes is past the second.
+    assert published.curve([0, 1]) == pytest.approx([0.1, 0.1, 0.45, 0.45, 0.45, 0.45])
+    # 0.45 is first passed by ours at 4 of 16 minutes.
+    assert table.minutes_to_reach([ours], published) == 4
+    printed = table.text([ours, published], [ours]).splitlines()
+    assert printed[-1] == "RATIO published/ours minutes to the Dice that published has after 16min 4.00"
+    assert printed[-2] == "DIFFERENCE ours-published mean 16min +0.200 (+0.200 to +0.200)"
+    assert table.SEEDS in printed
+    assert any(line.startswith("ours       4  0 1") and "0.750 (" in line for line in printed)
+    # Of five folds and of two, models have seen other numbers of patients: never compared.
+    kept(tmp_path, "ours", 0, {"a": 0.6}, flat, folds=2)
+    assert [group.budget for group in table.load(tmp_path)] == [(16, 2), (16, 5), (16, 5)]
+    accuracy.draw([ours, published], tmp_path / "figure" / "curve.png")
+    assert (tmp_path / "figure" / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "curve, minutes",
+    [
+        # First measured at minute 3: nothing is known of the shares before it.
+        ([(3, 0.6), (16, 0.8)], 3),
+        # A lucky snapshot that falls back does not count, nor does one fold that is early where the other is late.
+        ([(1, 0.6), (2, 0.1), (9, 0.6), (16, 0.8)], 9),
+        ([(1, 0.1), (16, 0.4)], None),
+    ],
+)
+def test_minutes_to_reach_err_on_the_late_side(
+    tmp_path: Path, curve: list[tuple[float, float]], minutes: float | None
+) -> None:
+    kept(tmp_path, "ours", 0, {"a": 0.6}, curve)
+    kept(tmp_path, "published", 0, {"a": 0.5}, [(16, 0.5)])
+    ours, published = table.load(tmp_path)
+    assert table.minutes_to_reach([ours], published) == minutes
+
+
+def test_an_interval_is_the_spread_of_means_of_resampled_patients() -> None:
+    """Of two patients, 0 and 1, the mean is 0 in a quarter of all samples and 1 in another."""
+    assert table.interval(np.array([0.0, 1.0])) == (0.5, 0.0, 1.0)
+    values = np.random.default_rng(1).normal(size=400)
+    mean, low, high = table.interval(values)
+    error = values.std() / math.sqrt(len(values))
+    assert (low, high) == pytest.approx((mean - 1.96 * error, mean + 1.96 * error), abs=0.2 * error)
+
+
+def test_the_command_line_names_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["run", "--side", "ours", "--minutes", "10", "--fold", "2", "--variant", "average", "--set"]
+    options = accuracy.parser().parse_args([*line, "ema_decay=0.9", "--set", "precision=fp32"])
+    (run,) = accuracy.chosen(options)
+    assert run.knobs == {"ema_decay": 0.9, "precision": "fp32"}
+    assert run.result_file().relative_to(BENCHMARKS) == Path("results/ablation/average-10min-fold2.json")
+    options = accuracy.parser().parse_args(["run", "--all", "--variant", "average", "--set", "ema_decay=0.9"])
+    with pytest.raises(InputError, match="variant 'average' is of no side"):
+        accuracy.chosen(options)
+    assert {runs.Run(side, 10, 0, "average").name for side in ("ours", "zoo")} == {
+        "average-10min-fold0",
+        "zoo-average-10min-fold0",
+    }
+    everything = accuracy.chosen(accuracy.parser().parse_args(["run", "--all"]))
+    assert len({run.name for run in everything}) == len(everything) == 2 * 5 * len(sides.SIDES)
+    line = ["run", "--all", "--side", "ours", "--minutes", "6", "--folds", "2"]
+    files = [run.result_file().relative_to(BENCHMARKS) for run in accuracy.chosen(accuracy.parser().parse_args(line))]
+    assert files == [Path(f"results/ablation/ours-6min-fold{fold}of2.json") for fold in (0, 1)]
+    with pytest.raises(InputError, match="--fold 2: there are 2 folds, from 0 to 1"):
+        accuracy.chosen(accuracy.parser().parse_args([*line, "--fold", "2"]))
+    assert accuracy.main(["run", "--side", "ours", "--minutes", "10"]) == 1
+    assert "one run needs --side" in capsys.readouterr().err

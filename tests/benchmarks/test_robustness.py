@@ -1,0 +1,226 @@
+"""benchmarks/robustness.py and its like: what is done to a case, and runs over the weights that another left."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scripts.errors import InputError
+from scripts.files import write_json
+from scripts.rules import load_rules
+from tiny import TINY, write_brats_folders
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+sys.path.append(str(BENCHMARKS))
+
+choices, clock, folds, perturbations, robustness, runs, scoring, sides, uncertainty = (
+    importlib.import_module(name)
+    for name in (
+        "inference_choices", "accuracy_clock", "accuracy_folds", "perturbations", "robustness", "accuracy_run",
+        "accuracy_scores", "accuracy_sides", "uncertainty",
+    )
+)  # fmt: skip
+SMALL = {name: value for name, value in TINY.items() if name not in ("epochs", "val_interval")}
+EPOCHS = 20
+AFFINE = np.array([[-2.0, 0, 0, 90], [0, -2, 0, 126], [0, 0, 2, -72], [0, 0, 0, 1]])
+
+
+def head(noise: float = 0.0) -> np.ndarray:
+    """A ball of signal in air, four modalities, without edges inside."""
+    grid = np.indices((30, 34, 26)) - np.array([15, 17, 13]).reshape(3, 1, 1, 1)
+    ball = np.square(grid).sum(axis=0) < 12**2
+    levels = np.array([400.0, 500, 600, 700], np.float32)
+    drawn = np.random.default_rng(0).normal(0, noise, (*ball.shape, 4)) if noise else 0
+    return (ball[..., None] * (levels + drawn)).astype(np.float32)
+
+
+def test_a_missing_modality_is_blank_and_the_others_stay() -> None:
+    image = head()
+    changed, affine = perturbations.without(2)(image, AFFINE, 0)
+    assert not changed[..., 2].any() and (changed[..., [0, 1, 3]] == image[..., [0, 1, 3]]).all()
+    assert (affine == AFFINE).all() and image[..., 2].any()
+
+
+def test_noise_is_measured_and_trebled() -> None:
+    image = head(noise=8)
+    brain = perturbations.brain_of(image)
+    assert perturbations.noise_level(image[..., 0], brain) == pytest.approx(8, rel=0.1)
+    changed, _ = perturbations.noisier(image, AFFINE, 1)
+    for channel in range(4):
+        assert perturbations.noise_level(changed[..., channel], brain) == pytest.approx(24, rel=0.1)
+    assert (perturbations.brain_of(changed) == brain).all()
+    again, _ = perturbations.noisier(image, AFFINE, 1)
+    assert (changed == again).all() and (changed != perturbations.noisier(image, AFFINE, 2)[0]).any()
+
+
+def test_a_bias_field_is_smooth_and_leaves_air() -> None:
+    image = head()
+    changed, _ = perturbations.biased(image, AFFINE, 3)
+    brain = perturbations.brain_of(image)
+    assert (perturbations.brain_of(changed) == brain).all()
+    field = np.log(changed[..., 0][brain] / image[..., 0][brain])
+    assert field.std() > 0.05
+    steps = np.abs(np.diff(np.log(np.maximum(changed[..., 0], 1)), axis=0))[brain[1:] & brain[:-1]]
+    assert steps.max() < 0.3
+
+
+def test_another_orientation_is_the_same_scan_in_millimetres() -> None:
+    image = np.random.default_rng(0).random((5, 6, 7, 4)).astype(np.float32)
+    changed, affine = perturbations.reoriented(image, AFFINE, 0)
+    assert changed.shape == (7, 5, 6, 4)
+    there = nib.as_closest_canonical(nib.Nifti1Image(image, AFFINE))
+    here = nib.as_closest_canonical(nib.Nifti1Image(changed, affine))
+    assert np.allclose(there.affine, here.affine) and (there.get_fdata() == here.get_fdata()).all()
+
+
+def test_a_modality_goes_by_the_name_that_the_data_give_it() -> None:
+    assert [one.name for one in perturbations.perturbations(("b0", "ADC"))][:3] == ["no b0", "no ADC", "3x noise"]
+
+
+def test_a_case_of_a_file_a_modality_is_changed_too(tmp_path: Path) -> None:
+    fold = folds.make_fold(write_brats_folders(tmp_path / "data"), 0)
+    change = perturbations.perturbations(fold.modalities)[1]
+    (item, *_), (changed, *_) = fold.test, robustness.changed_cases(fold.test, change, tmp_path / "changed")
+    image, before = np.asarray(nib.load(changed["image"]).dataobj), [nib.load(file) for file in item["image"]]
+    assert change.name == "no T1w" and not image[..., 1].any()
+    for channel in (0, 2, 3):
+        assert (image[..., channel] == np.asarray(before[channel].dataobj)).all() and image[..., channel].any()
+    assert (nib.load(changed["image"]).affine == before[0].affine).all()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What benchmarks/accuracy.py leaves of a run, and the data that it was trained with."""
+
+    run: Any
+    data: Path
+    folder: Path
+
+    @property
+    def result(self) -> dict[str, Any]:
+        return json.loads(self.run.result_file(self.folder).read_text("utf-8"))
+
+    def judge(self, script: Any, **options: Any) -> dict[str, Any]:
+        """What a script makes of it."""
+        script.execute(self.run, self.data, self.folder, results=self.folder, **options)
+        return json.loads((self.folder / script.__name__ / f"{self.run.name}.json").read_text("utf-8"))
+
+
+def keep(run: Any, data: Path, folder: Path, budget_s: float, epochs: int) -> Kept:
+    """Train a number of epochs and not of minutes, so that the weights are the same however busy the machine is."""
+    fold = folds.make_fold(data, run.fold)
+    side = sides.make_side(run.side, fold, folder / run.kind / run.name, run.configs, run.knobs)
+    side.prepare()
+    watch = clock.TrainingClock(budget_s, lambda _: None)
+    watch.epochs_that_fit = lambda done: epochs
+    side.train(watch, epochs)
+    side.save()
+    side.apply(fold.test, folder / "predictions", full=True)
+    dice = scoring.scores(fold.test, folder / "predictions", fold.label_scheme)
+    write_json(run.result_file(folder), runs.about(run, side, fold) | {"dice": dice})
+    return Kept(run, data, folder)
+
+
+@pytest.fixture(scope="module")
+def kept(tiny_decathlon: Path, tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    """A small network that finds the tumour."""
+    run = runs.Run("ours", 40, 1, variant="small", knobs=SMALL)
+    return keep(run, tiny_decathlon, tmp_path_factory.mktemp("kept"), 1e9, EPOCHS)
+
+
+def test_kept_weights_are_scored_under_every_perturbation(kept: Kept) -> None:
+    result = kept.judge(robustness)
+    changes = perturbations.perturbations(("FLAIR", "T1w", "T1gd", "T2w"))
+    assert list(result["dice"]) == [robustness.PLAIN, *(one.name for one in changes)]
+    plain = result["dice"].pop(robustness.PLAIN)
+    assert plain == kept.result["dice"] and scoring.mean_dice(plain) > 0.3
+    turned = result["dice"].pop("other orientation")
+    for case, dice in turned.items():
+        # The network gets the very same volume, but for what rounding in another order of axes changes.
+        assert dice == pytest.approx(plain[case], abs=0.02)
+    # Whatever else is done to a case moves its Dice.
+    assert all(dice != plain for dice in result["dice"].values())
+    printed = robustness.text(kept.folder / "robustness", 40).splitlines()
+    assert printed[1].startswith("ours       as it is") and len(printed) == 3 + len(changes)
+    assert printed[-1] == robustness.ORIENTATION_NOTE
+
+
+def test_every_choice_of_inference_is_compared_with_the_default(kept: Kept) -> None:
+    result = kept.judge(choices)["ways"]
+    assert list(result) == [choices.DEFAULT, *list(choices.WAYS)[1:], *choices.RULES]
+    assert result[choices.DEFAULT]["dice"] == kept.result["dice"]
+    assert result["flips"]["dice"] != kept.result["dice"]
+    files = [
+        knobs["postprocessing_rules"] for name, knobs in choices.ways(kept.folder).items() if name in choices.RULES
+    ]
+    rules = [load_rules(file, []) for file in files]
+    assert [one.min_enhancing_mm3 for one in rules] == [200, 0] and rules[1].min_component_mm3["WT"] == 100
+    printed = choices.text(kept.folder / choices.CHOICES, 40).splitlines()
+    assert printed[1].startswith("default") and "TC +" not in printed[1]
+    assert all("  mean +" in line or "  mean -" in line for line in printed[2:]) and len(printed) == 1 + len(result)
+
+
+def test_a_case_as_published_is_scored_in_its_own_ids(kept: Kept, tmp_path: Path) -> None:
+    """Here the published files hold the same voxels, so the Dice is the same."""
+    case = kept.result["test"][0]
+    patients = write_brats_folders(tmp_path / "fine", cases=8)
+    # BRATS_001 is the first.
+    result = kept.judge(robustness, fine={case: patients / f"BraTS2021_{int(case[-3:]) - 1:05d}"})
+    assert list(result["dice"][robustness.FINE]) == [case]
+    assert result["dice"][robustness.FINE][case] == pytest.approx(kept.result["dice"][case], abs=1e-6)
+
+
+def test_probabilities_are_judged_with_and_without_flips(kept: Kept) -> None:
+    result = kept.judge(uncertainty)
+    assert result["plain"]["dice"] == kept.result["dice"] != result["flips"]["dice"]
+    for way in ("plain", "flips"):
+        voxels, probability, positive = result[way]["reliability"][kept.result["test"][0]]["WT"]
+        assert sum(voxels) > sum(positive) > 0 and sum(voxels) >= sum(probability) > 0
+    printed = uncertainty.text(kept.folder / "uncertainty", 40)
+    assert "flips: 2 cases" in printed and "ECE over the brain" in printed
+
+
+def test_weights_of_a_training_that_has_not_ended_are_refused(kept: Kept, tmp_path: Path) -> None:
+    """Snapshots are saved to the same file from the first on."""
+    copy = Kept(kept.run, kept.data, Path(shutil.copytree(kept.folder, tmp_path / "copy")))
+    weights = copy.folder / "ablation" / kept.run.name / "models/model.pt"
+    weights.write_bytes(weights.read_bytes() + b"0")
+    for script in (robustness, uncertainty):
+        with pytest.raises(InputError, match="holds other weights than"):
+            copy.judge(script)
+    kept.run.result_file(copy.folder).unlink()
+    with pytest.raises(InputError, match="this run has not ended"):
+        copy.judge(robustness)
+    other = Kept(dataclasses.replace(kept.run, knobs={**SMALL, "tta_axes": [0]}), kept.data, kept.folder)
+    with pytest.raises(InputError, match="is of another recipe"):
+        other.judge(robustness)
+
+
+def test_every_run_that_has_ended_is_judged_once(
+    tiny_decathlon: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """By the command lines; the network is the recipe's own, of a single step."""
+    kept = keep(runs.Run("ours", 40, 1), tiny_decathlon, tmp_path, 0, 1)
+    places = ["--minutes", "40", "--results_dir", str(tmp_path)]
+    work = ["--dataset_dir", str(tiny_decathlon), "--work_dir", str(tmp_path)]
+    for script in (robustness, uncertainty):
+        for _ in range(2):
+            assert script.main(["run", *places, *work]) == 0
+            (file,) = (tmp_path / script.__name__).glob("*.json")
+            made = json.loads(file.read_text("utf-8"))
+            assert made["weights_sha256"] == kept.result["weights_sha256"]
+            # What is there is not made anew.
+            file.write_text(json.dumps(made | {"machine": "marked"}), encoding="utf-8")
+        assert made["machine"] == "marked"
+        assert script.main(["table", *places]) == 0
+        assert script.main(["run", "--minutes", "50", *places[2:], *work]) == 1
+        assert "holds no trained run of 50 minutes" in capfd.readouterr().err
