@@ -13,7 +13,8 @@ from sm_launch.steps import Step
 
 __all__ = ["ASYNC", "BATCH", "REALTIME", "SERVERLESS", "Serving", "serving_steps"]
 
-NIFTI = "application/x-nifti"
+# Volumes or pictures: the container looks at the bytes, and answers with what the bundle writes.
+ANY = "application/octet-stream"
 # The container's own limit, in its MB of 2**20 bytes; AWS refuses first.
 _CONTAINER_MB = {REALTIME: 25, SERVERLESS: 6, ASYNC: 1024, BATCH: 100}
 # API reference, CreateTransformJob: MaxPayloadInMB times MaxConcurrentTransforms is at most 100. The container computes
@@ -136,14 +137,14 @@ def transform_request(serving: Serving) -> dict[str, Any]:
         "ModelClientConfig": {"InvocationsTimeoutInSeconds": LONGEST_INVOCATION_S, "InvocationsMaxRetries": 1},
         "TransformInput": {
             "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": serving.input_uri}},
-            "ContentType": NIFTI,
+            "ContentType": ANY,
             # Gzip would have the platform inflate the files; the container does that, with a limit.
             "CompressionType": "None",
             "SplitType": "None",
         },
         "TransformOutput": {
             "S3OutputPath": serving.output_uri,
-            "Accept": NIFTI,
+            "Accept": "*/*",
             "AssembleWith": "None",
             **_key("KmsKeyId", serving.output_kms_key),
         },

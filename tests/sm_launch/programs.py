@@ -8,7 +8,7 @@ BUCKET = "sm-launch-test"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/test:1"
 INSTANCE = "ml.m5.xlarge"
 
-# Prints a metric a step, keeps its step in a checkpoint, and leaves a model.
+# Prints a metric a step, keeps its step in a checkpoint, leaves a model. At the step WAITS_AT it waits to be stopped.
 TRAIN = """
 import json, os, pathlib, signal, sys, time
 steps, seconds = int(os.environ.get("STEPS", "3")), float(os.environ.get("SECONDS_A_STEP", "0"))
@@ -18,10 +18,10 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 first = json.loads(checkpoint.read_text()) if checkpoint.is_file() else 0
 print(f"{node} begins at step {first}", flush=True)
 for step in range(first, steps):
-    print(f"sm_metric step={step} loss={1 / (step + 1):.4f}", flush=True)
     if checkpoint.parent.is_dir():
         checkpoint.write_text(json.dumps(step + 1))
-    time.sleep(seconds)
+    print(f"sm_metric step={step} loss={1 / (step + 1):.4f}", flush=True)
+    time.sleep(60 if step == int(os.environ.get("WAITS_AT", "-1")) else seconds)
 if os.environ.get("FAIL"):
     pathlib.Path("/opt/ml/output/failure").write_text("The data are no NIfTI files")
     sys.exit(1)

@@ -149,7 +149,7 @@ class TestJobs:
 
     def test_spot_interruption_resumes_from_the_checkpoint(self, account: Account, sagemaker: Any) -> None:
         account.faults.interrupt_spot("job", "step=1 ")
-        sagemaker.create_training_job(**spot("job", account.role, Environment={"SECONDS_A_STEP": "0.5"}))
+        sagemaker.create_training_job(**spot("job", account.role, Environment={"SECONDS_A_STEP": "1", "WAITS_AT": "1"}))
         found = until(sagemaker, "TrainingJob", "job")
         assert found["TrainingJobStatus"] == "Completed"
         assert "Interrupted" in [each["Status"] for each in found["SecondaryStatusTransitions"]]

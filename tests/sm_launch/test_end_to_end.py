@@ -3,60 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 import yaml
-from emulator import Account, aws
+from emulator import aws
 from forked import LEAN, run_forked
 from served import assert_same_volume, local_inference
 from tiny import TINY
+from user import IMAGE, REGION, ROOT, SEND, SERVER, User
 
 from sm_launch.local.isolation import privileges
 
-ROOT = Path(__file__).resolve().parents[2]
-SERVER = ["env", f"PYTHONPATH={ROOT}:{LEAN['PYTHONPATH']}", sys.executable, "-m", "sm_launch.container.serve"]
-IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/serve:1"
 BUCKET = "brats-end-to-end"
-REGION = "us-east-1"
-# No question, and short pauses.
-SEND = ("--yes", "--poll", "0.5")
 RUN, SEARCH_RUN, REALTIME_RUN, BATCH_RUN = "brats-1", "brats-2", "brats-3", "brats-4"
 
 pytestmark = pytest.mark.skipif(privileges() is None, reason="two machines on one need Linux namespaces")
-
-
-@dataclass
-class User:
-    """Somebody at a terminal."""
-
-    account: Account
-    folder: Path
-
-    def types(self, *words: str, fails: bool = False) -> str:
-        """Run ``sm_launch WORDS``; returns what it printed."""
-        env = {**os.environ, **self.account.env, "SM_LAUNCH_HOME": str(self.folder / "home"), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            [sys.executable, "-m", "sm_launch", *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=500
-        )
-        assert (done.returncode != 0) is fails, f"{words}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-        assert "Traceback" not in done.stderr, done.stderr
-        return done.stdout + done.stderr
-
-    def objects(self, prefix: str) -> dict[str, bytes]:
-        """Objects of the bucket below a prefix of the run's folder, by the rest of their key."""
-        s3 = self.account.session().client("s3")
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
-        keys = [one["Key"] for page in pages for one in page.get("Contents", ())]
-        return {k.removeprefix(prefix): s3.get_object(Bucket=BUCKET, Key=k)["Body"].read() for k in keys}
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +57,7 @@ def user(tmp_path_factory: pytest.TempPathFactory, tiny_decathlon: Path) -> Iter
     with aws(serve_command=SERVER, folder=folder / "aws", region=REGION) as account:
         spec["role"] = account.role
         (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
-        yield User(account, folder)
+        yield User(account, folder, BUCKET)
 
 
 @pytest.fixture(scope="module")

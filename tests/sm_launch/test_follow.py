@@ -59,7 +59,7 @@ class TestTraining:
 
     def test_spot_tells_the_interruption_and_the_saving(self, account: Account, sagemaker: Any) -> None:
         account.faults.interrupt_spot("job", "step=1 ")
-        sagemaker.create_training_job(**spot("job", account.role, Environment={"SECONDS_A_STEP": "0.5"}))
+        sagemaker.create_training_job(**spot("job", account.role, Environment={"SECONDS_A_STEP": "1", "WAITS_AT": "1"}))
         events = events_of(account, "training-job", "job")
         statuses = [event.status for event in events if event.kind == STATUS]
         assert "Interrupted" in statuses[2:-2] and statuses.count("Training") == 2
