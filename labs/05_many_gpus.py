@@ -348,11 +348,11 @@ check_mean_loss(mean_loss)
 # a parameter. *FSDP* cuts all three into N parts, and gathers the weights of one block at a time when it is needed.
 # In this bundle each process also keeps one whole copy of the weights, for validation.
 #
-# **Predict.** The recipe's UNet has 4.81 million parameters: 77 MB with DDP. How many MB has each of two processes
+# **Predict.** The recipe's UNet has 1.98 million parameters: 32 MB with DDP. How many MB has each of two processes
 # with FSDP, the whole copy included?
 
 # %%
-sharded = predict("MB a process, UNet of 4.81 M parameters, FSDP on 2 processes?", 39, unit="MB")  # solution: 57.7
+sharded = predict("MB a process, UNet of 1.98 M parameters, FSDP on 2 processes?", 16, unit="MB")  # solution: 23.8
 
 # %% [markdown]
 # **Exercise.** Write it for any network and any number of processes.
@@ -389,10 +389,10 @@ table(
 )
 
 # %%
-reveal(sharded, held["FSDP", 0], "half of 77 MB, and a copy of 19 MB; the activations, hundreds of MB, are not cut.")
+reveal(sharded, held["FSDP", 0], "half of 32 MB, and a copy of 8 MB; the activations, hundreds of MB, are not cut.")
 
 # %% tags=["figure"]
-sizes = {"UNet, 4.8 M": 4.81e6, "SwinUNETR, 62 M": 62.2e6, "a network of 1,000 M": 1e9}
+sizes = {"UNet, 2.0 M": 1.98e6, "SwinUNETR, 62 M": 62.2e6, "a network of 1,000 M": 1e9}
 show(
     state_figure(sizes, [2, 4, 8, 16, 64]),
     "memory a GPU over the number of GPUs, three networks: flat with DDP, falling with FSDP; the UNet needs below 0.1 "

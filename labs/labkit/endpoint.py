@@ -1,4 +1,4 @@
-"""Lab 09: the serving container's own program on this machine, and the three ways in which SageMaker hands it a case.
+"""Labs 09, 10: the serving container's own program on this machine, and three ways in which SageMaker hands it a case.
 
 Real-time, async and batch are not three containers: all of them end as one POST to /invocations. They differ in who
 holds the case while it is computed, and so in size, time and price. What SageMaker does around the container (a
@@ -28,8 +28,9 @@ from sm_launch.serving import ASYNC, BATCH, REALTIME, check_payload
 
 from .project import BUNDLE, ROOT
 
-# What of a bundle a container needs to infer.
-SERVED = ("configs/*", "scripts/*", "models/model.pt", "models/model.json")
+# What of a bundle a container needs to infer, besides its Python package.
+SERVED = ("configs/*", "models/model.pt", "models/model.json")
+PACKAGE = "scripts"
 START_SECONDS, ANSWER_SECONDS = 300.0, 300.0
 JSON, ANY = "application/json", "*/*"
 OK = 200
@@ -55,19 +56,21 @@ class Answer:
         return json.loads(self.content)
 
 
-def make_artifact(model_dir: Path, target: Path) -> Path:
-    """A model artifact of this project's bundle, as a training by sm_launch leaves it.
+def make_artifact(model_dir: Path, target: Path, bundle: Path = BUNDLE, package: str = PACKAGE) -> Path:
+    """A model artifact of a bundle, as a training by sm_launch leaves it.
 
     Args:
         model_dir: folder of model.pt and model.json.
         target: folder of the artifact, emptied first.
+        bundle: folder of the bundle.
+        package: folder of its Python files in it.
 
     Returns:
         ``target``, with bundle/ and manifest.json, the checksum of every file.
     """
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    assemble(BUNDLE, model_dir, target, SERVED, {})
+    assemble(bundle, model_dir, target, (*SERVED, f"{package}/*"), {})
     return target
 
 

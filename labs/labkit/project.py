@@ -12,14 +12,16 @@ BUNDLE = ROOT / "bundle"
 # In bundle/.
 TRAIN = "configs/train.json"
 LABS = ROOT / "labs"
+# The bundle of lab 10, whose package is ``skin_lesions``.
+SKIN_BUNDLE = LABS / "skin_lesion_bundle"
 WORK_VARIABLE = "LABS_WORK"
 # Everything that labs make goes here, so that lab 11 can find it; git ignores it.
 WORK = Path(os.environ.get(WORK_VARIABLE) or LABS / "work").expanduser().resolve()
 
 
 def make_importable() -> None:
-    """Put the folders of ``scripts`` and ``sm_launch`` on the import path, once."""
-    for folder in (str(ROOT), str(BUNDLE)):
+    """Put the folders of ``scripts``, ``skin_lesions`` and ``sm_launch`` on the import path, once."""
+    for folder in (str(ROOT), str(BUNDLE), str(SKIN_BUNDLE)):
         if folder not in sys.path:
             sys.path.insert(0, folder)
 

@@ -10,8 +10,8 @@ from scripts.scaling_published import predict
 
 
 def test_state_is_what_the_bundles_documents_say() -> None:
-    assert many_gpus.state_mb(4.81e6, 2, sharded=False) == pytest.approx(77, abs=0.1)
-    assert many_gpus.state_mb(4.81e6, 2, sharded=True) == pytest.approx(38.5 + 19.2, abs=0.1)
+    assert many_gpus.state_mb(1.98e6, 2, sharded=False) == pytest.approx(32, abs=0.4)
+    assert many_gpus.state_mb(1.98e6, 2, sharded=True) == pytest.approx(15.8 + 7.9, abs=0.1)
     assert many_gpus.state_mb(62.2e6, 2, sharded=True) == pytest.approx(498 + 249, abs=1)
 
 
