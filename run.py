@@ -199,6 +199,8 @@ def test(pip_options: Sequence[str], pytest_arguments: Sequence[str]) -> None:
     run([python, "-m", "ruff", "format", "--check"], "pass ruff format --check (ruff format mends it)")
     # A process a core, up to four, and a thread each: most tests start processes of their own.
     shared = ["--numprocesses", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile", "--no-loadscope-reorder"]
+    # The suite has a time that it must keep: its longest tests are told.
+    shared += ["--durations", "40"]
     variables = {"MONAI_152_PATH": str(MONAI_152), "SM_SDK_PATH": str(SAGEMAKER_SDK), "OMP_NUM_THREADS": "1"}
     run([python, "-m", "pytest", *shared, *pytest_arguments], "pass the tests", variables=variables)
 

@@ -11,7 +11,7 @@ from tiny import write_decathlon
 # The files that take minutes: begun last, one of them would keep one process busy after the others have ended.
 LONG = (
     "test_labs.py", "test_end_to_end.py", "test_resume.py", "test_readme.py", "test_slurm.py", "test_tune_ray.py",
-    "test_hosts.py", "test_model_card.py", "test_commands.py", "test_distributed.py",
+    "test_hosts.py", "test_model_card.py", "test_commands.py", "test_distributed.py", "test_inference_page.py",
 )  # fmt: skip
 
 

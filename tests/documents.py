@@ -45,7 +45,7 @@ def arguments(command: str) -> list[str]:
     """The module to run for a shown command, and its arguments."""
     program, *rest = shlex.split(command)
     found = ["torch.distributed.run", "--standalone", *rest] if program == "torchrun" else rest[1:]
-    if "scripts.tune" in command:
+    if found[0] == "scripts.tune":
         knobs = ["patch_size=[32,32,32]", *(f"{k[2:]}={v}" for k, v in zip(*[iter(DEFAULT_NETWORK)] * 2, strict=True))]
         found += ["--num_samples", "1", "--epochs", "1", *(word for knob in knobs for word in ("--override", knob))]
     if "configs/train.json" in command and "evaluate.json" not in command:
