@@ -9,7 +9,6 @@ The rule for small enhancing tumours is a volume from the literature, tuned on n
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 import time
@@ -24,11 +23,10 @@ from accuracy_run import RESULTS, Run
 from accuracy_scores import scores
 from accuracy_sides import OURS, make_side
 from accuracy_table import COLUMNS, interval, row, span
-from kept_runs import command_line, load, open_run, run_each
+from kept_runs import command_line, judge_one_side, load, open_run
 from scripts.errors import one_sentence
 from scripts.files import write_json
 
-SIDES = (OURS,)
 CHOICES = "inference_choices"
 DEFAULT = "default"
 # Enhancing tumour of less than 200 voxels of 1 mm in a case is called core: Isensee et al. 2018, "No New-Net",
@@ -106,20 +104,10 @@ def text(folder: Path, minutes: float) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run or tabulate."""
-    root, _ = command_line(__doc__, SIDES)
+    root, _ = command_line(__doc__, (OURS,))
     options = root.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stdout)
-    return one_sentence(lambda: _main(options))
-
-
-def _main(options: argparse.Namespace) -> int:
-    if options.command == "table":
-        sys.stdout.write(text(options.results_dir / CHOICES, options.minutes) + "\n")
-        return 0
-    if options.fold is None:
-        return run_each(__file__, CHOICES, SIDES, options, [])
-    execute(Run(OURS, options.minutes, options.fold), options.dataset_dir, options.work_dir, options.results_dir)
-    return 0
+    return one_sentence(lambda: judge_one_side(__file__, CHOICES, OURS, options, execute, text))
 
 
 if __name__ == "__main__":

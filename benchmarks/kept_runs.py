@@ -1,4 +1,4 @@
-"""Runs over the weights that benchmarks/accuracy.py kept: what benchmarks/robustness.py and uncertainty.py share."""
+"""Runs over the weights that benchmarks/accuracy.py kept: what robustness, uncertainty and inference_choices share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,36 @@ def run_each(script: str, name: str, sides: Sequence[str], options: argparse.Nam
         code = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False).returncode
         if code:
             return code
+    return 0
+
+
+def judge_one_side(
+    script: str,
+    name: str,
+    side: str,
+    options: argparse.Namespace,
+    execute: Callable[[Run, Path, Path, Path], None],
+    text: Callable[[Path, float], str],
+) -> int:
+    """Do what the command line of a script asks that judges the runs of one side alone; its exit status.
+
+    Args:
+        script: as in :func:`run_each`.
+        name: of its folder of results.
+        side: which one.
+        options: of :func:`command_line`.
+        execute: judges a run of the cases in the second, with weights in the third, into the fourth argument's folder.
+        text: the table of a folder of results and a budget.
+
+    Raises:
+        InputError: what is asked for cannot be done.
+    """
+    if options.command == "table":
+        sys.stdout.write(text(options.results_dir / name, options.minutes) + "\n")
+        return 0
+    if options.fold is None:
+        return run_each(script, name, (side,), options, [])
+    execute(Run(side, options.minutes, options.fold), options.dataset_dir, options.work_dir, options.results_dir)
     return 0
 
 

@@ -11,7 +11,6 @@ configs/inference.json), against the Dice that they have.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import logging
 import sys
@@ -27,7 +26,7 @@ from accuracy_run import RESULTS, Run
 from accuracy_scores import scores
 from accuracy_sides import OURS, make_side
 from accuracy_table import row
-from kept_runs import command_line, load, open_run, run_each
+from kept_runs import command_line, judge_one_side, load, open_run
 from perturbations import brain_of
 from scripts.calibration import Reliability, coverage_curve, dice_at_coverage, rank_correlation, reliability
 from scripts.errors import one_sentence
@@ -35,7 +34,6 @@ from scripts.files import write_json
 from scripts.labels import REGIONS, get_scheme, labels_to_regions
 from scripts.uncertainty import TABLE_FILE
 
-SIDES = (OURS,)
 UNCERTAINTY = "uncertainty"
 # The inference that probabilities are taken from, and the flips of each.
 WAYS: dict[str, list[int]] = {"plain": [], "flips": [0, 1, 2]}
@@ -115,20 +113,10 @@ def text(folder: Path, minutes: float) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run or tabulate."""
-    root, _ = command_line(__doc__, SIDES)
+    root, _ = command_line(__doc__, (OURS,))
     options = root.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stdout)
-    return one_sentence(lambda: _main(options))
-
-
-def _main(options: argparse.Namespace) -> int:
-    if options.command == "table":
-        sys.stdout.write(text(options.results_dir / UNCERTAINTY, options.minutes) + "\n")
-        return 0
-    if options.fold is None:
-        return run_each(__file__, UNCERTAINTY, SIDES, options, [])
-    execute(Run(OURS, options.minutes, options.fold), options.dataset_dir, options.work_dir, options.results_dir)
-    return 0
+    return one_sentence(lambda: judge_one_side(__file__, UNCERTAINTY, OURS, options, execute, text))
 
 
 if __name__ == "__main__":

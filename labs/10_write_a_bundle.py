@@ -10,8 +10,8 @@
 # **After this lab you can**
 #
 # - write a MONAI Bundle for a task of your own: network, transforms, loss, metric, engines, and run it
-# - look at what an augmentation does before it trains anything, and find a turn of fifteen radians
-# - recognise a score that is too good, and write the check that finds one lesion on both sides of a split
+# - look at what an augmentation does before it trains anything, and find what a published one did
+# - recognise a score that is too good, find out why it is, and write the check that would have told
 # - compare three remedies for rare classes, after the split, with intervals
 # - say what must travel with the weights: the best epoch, the classes in order, the temperature
 # - serve a bundle that the server was not written for, and read its answer
@@ -35,7 +35,7 @@ SIDE: int = 48  # side of the networks' input in pixels; 64 as published takes l
 # ## 1 · The pictures
 #
 # HAM10000 has 10,015 dermatoscopic pictures of seven kinds of skin lesion. Its licence keeps it out of this project,
-# so by default these are *drawn* ones in its layout: seven looks that share their colours. No drawing resembles the
+# so by default these are *drawn* ones in its layout: seven looks of the same mean colour. No drawing resembles the
 # disease it is labelled with, and **nothing measured on them means anything clinically**.
 
 # %%
@@ -82,7 +82,7 @@ reveal(
 )
 
 # %% [markdown]
-# ## 2 · A turn of fifteen
+# ## 2 · An augmentation, looked at
 #
 # A published experiment on these pictures augments them so:
 #
@@ -104,10 +104,10 @@ from monai.transforms import RandRotate
 published_turn = RandRotate(range_x=15, prob=1.0, keep_size=True)
 largest = max(map(abs, angles(published_turn)))
 assert largest > 360
-reveal(turn, largest, "range_x is in radians, and 15 rad are 859°: any angle is as likely as any other.")
+reveal(turn, largest, "More than two whole turns, to either side. Nothing failed, nothing warned.")
 
 # %% [markdown]
-# Nothing failed, nothing warned. **Exercise.** Write the `range_x` that was meant.
+# **Exercise.** Why? `help(RandRotate)` says what `range_x` is. Write the one that was meant.
 
 # %%
 import math
@@ -126,7 +126,8 @@ show(
 )
 
 # %% [markdown]
-# **What you saw.** Corners are smeared where the picture has none. A lesion has no up, so it costs little here; a
+# **What you saw.** `range_x` is in radians: 15 of them are 859°, and nearly every angle is as likely as any other.
+# Corners are smeared where the picture has none. A lesion has no up, so it costs little here; a
 # chest X-ray or a brain has one. Look at twenty augmented pictures before you train on them.
 #
 # ## 3 · Write the bundle
@@ -242,9 +243,9 @@ recipe["run"] = ["$@train.run()"]
 #
 # ## 4 · A score that is too good
 #
-# The published experiment copied the pictures of its rare classes until each had about 5,000, and *then* shared all
-# files out at random: 80 % training, 10 % validation, 10 % test. We do the same with a small study's lesions, and put
-# the others away: nobody sees `held_out` before the end.
+# The published experiment copied the pictures of its rare classes until each had about 5,000, and shared all files out
+# at random: 80 % training, 10 % validation, 10 % test. We do the same with a small study's lesions, and put the others
+# away: nobody sees `held_out` before the network is trained.
 
 # %%
 from labkit.lesion_models import write_bundle
@@ -324,7 +325,7 @@ assert leaked and not lesions_on_both_sides(entries["training"], entries["held_o
 without_copies = write_datalist(split_by_file(seen), folder / "without_copies.json")
 still = lesions_on_both_sides(without_copies["training"], without_copies["validation"])
 rows = [["copied, then split by file", f"{len(leaked)} of {len(all_validated)} lesions"]]
-rows += [["split by file without copies", f"{len(still)} lesions: several pictures show one"]]
+rows += [["split by file without copies", f"{len(still)} lesions, of which several pictures are here"]]
 rows += [["held out by lesion", "none"]]
 table(rows, ["split", "validation shares with training"])
 
@@ -406,18 +407,24 @@ from skin_lesions.scores import score as scores_of
 
 tested = {name: read_run(one.run_dir) for name, one in runs.items()}
 found = {name: scores_of(one.truth, one.probabilities)["balanced_accuracy"] for name, one in tested.items()}
-compared, _ = compare(tested)
+compared, differences = compare(tested)
 shown = ["ROC AUC, mean of classes", "balanced accuracy", "accuracy", "recall df", "recall nv"]
 shown += ["ECE without temperature", "ECE with temperature"]
 assert IMAGES != "synthetic" or max(found[name] for name in REMEDIES) > found[PLAIN]
 table([[row, *compared[row]] for row in shown], ["with 95 % interval", *tested], "The held-out test part")
 
 # %%
+table(
+    [[row, *differences[row]] for row in shown[:5]], ["difference from plain", *REMEDIES], "The same images, in pairs"
+)
+
+# %%
 reveal(
     best_remedy,
     max(found, key=found.get),
-    "Sampler and copies show each class as often as any other. Read the intervals before the order: a rare class has "
-    "few test lesions here, and another seed may exchange two of the runs.",
+    "Sampler and copies show each class as often as any other. Whether a remedy helps is told by the second table: an "
+    "interval that holds 0 is no difference yet. And the best of three, chosen by the test part, looks better than it "
+    "is; another seed may exchange two of the runs.",
 )
 
 # %% [markdown]
@@ -430,7 +437,7 @@ reveal(
 from labkit.lesion_models import best_and_last
 
 rows = [[name, *best_and_last(one)] for name, one in runs.items()]
-assert all(best >= last for *_, best, last, _ in rows)
+assert all(one.about()["epoch"] == best for one, (_, _, best, *_) in zip(runs.values(), rows, strict=True))
 table(rows, ["run", "epochs", "best epoch", "validation AUC there", "in the last epoch", "times it fell"])
 
 # %% [markdown]
@@ -532,8 +539,7 @@ print("The program has ended; nothing listens any more.")
 # - A bundle is a folder with `configs/train.json`: your parts and the usual engines, run by `monai.bundle` alone.
 # - `range_x=15` turned pictures by up to 859°; only looking at them, or at the angles, told.
 # - Copied files on both sides let memory pass for skill; the check compares lesions, and the finished bundle refuses.
-# - Sampler, weights and copies act after the split; the best of them raised the mean recall of the drawn pictures, and
-#   intervals say how sure that is.
+# - Sampler, weights and copies act after the split; intervals of paired differences say whether one of them helps.
 # - `model.json` goes with `model.pt`: best epoch, classes in order, recipe, temperature.
 # - The container served it unchanged: a JPEG in; class, probability and calibrated confidence out.
 #

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
+from page import Page, page_of
 from scripts import report
 from scripts.bootstrap import interval
 from scripts.errors import InputError
@@ -27,44 +27,6 @@ LPS = np.array([[-1.0, 0, 0, 40.0], [0, -1.5, 0, 25.0], [0, 0, 2.0, -9.0], [0, 0
 SHAPE = (30, 24, 18)
 MODALITIES = ("FLAIR", "T1w", "T1gd", "T2w")
 SHARES = ("surface_dice", "sensitivity", "precision", "lesion_dice")
-
-
-class Page(HTMLParser):
-    """What a browser would see: texts, the cells of table rows, pictures, and every address."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.addresses: list[str] = []
-        self.images: list[dict[str, str | None]] = []
-        self.rows: dict[str, list[str]] = {}
-        self._row: list[str] | None = None
-        self.text = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
-        if tag == "img":
-            self.images.append(dict(attrs))
-        if tag == "tr":
-            self._row = []
-        if tag in ("td", "th") and self._row is not None:
-            self._row.append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "tr" and self._row:
-            self.rows[self._row[0]] = self._row[1:]
-            self._row = None
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-        if self._row:
-            self._row[-1] += data
-
-
-def page_of(file: Path) -> Page:
-    return Page(file.read_text(encoding="utf-8"))
 
 
 def write_metrics(run_dir: Path, epochs: int = 4) -> list[dict[str, Any]]:

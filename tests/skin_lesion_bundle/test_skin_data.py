@@ -193,6 +193,18 @@ def unlabelled(content: dict[str, Any]) -> None:
     del content["test"][0]["label"]
 
 
+def no_class_to_validate(content: dict[str, Any]) -> None:
+    content["validation"] = [entry for entry in content["validation"] if entry["label"] != 3]
+
+
+def no_class_to_train(content: dict[str, Any]) -> None:
+    content["training"] = [entry for entry in content["training"] if entry["label"] != 6]
+
+
+def label_of_an_eighth_class(content: dict[str, Any]) -> None:
+    content["training"][0]["label"] = 7
+
+
 def no_test_part(content: dict[str, Any]) -> None:
     del content["test"]
 
@@ -204,6 +216,9 @@ def no_test_part(content: dict[str, Any]) -> None:
         (other_classes, "its classes are"),
         (no_test_part, "is no datalist"),
         (unlabelled, "is no datalist"),
+        (no_class_to_validate, "no image of the class 'df' is in validation, one of each class is wanted"),
+        (no_class_to_train, "no image of the class 'vasc' is in training, one of each class is wanted"),
+        (label_of_an_eighth_class, "the label 7 is in training, an index from 0 to 6 is wanted"),
     ],
 )
 def test_bad_datalists(data: Path, tmp_path: Path, spoil: Callable[[dict[str, Any]], None], words: str) -> None:
@@ -213,6 +228,14 @@ def test_bad_datalists(data: Path, tmp_path: Path, spoil: Callable[[dict[str, An
     file.write_text(json.dumps(content))
     with pytest.raises(InputError, match=words):
         datalist(str(data), str(file), RATIOS, 42)
+
+
+def test_a_datalist_names_an_absolute_folder(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "datalist.json"
+    file.write_text(json.dumps(datalist(str(data), None, RATIOS, 42)))
+    monkeypatch.chdir(data.parent)
+    for given in (None, str(file)):
+        assert datalist(data.name, given, RATIOS, 42)["dataset_dir"] == str(data.resolve())
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real subset of HAM10000 is not here")

@@ -8,30 +8,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from monai.bundle import ConfigWorkflow
 from skin_lesions import distributed
+from skin_lesions.compare import read_run
 from skin_lesions.errors import InputError
+from skin_workflow import BUNDLE, SMALL, TINY, job, run
 from tiny_ham10000 import write_tiny_ham10000
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
 from processes import together  # noqa: E402
 
-BUNDLE = Path(__file__).resolve().parents[2] / "labs" / "skin_lesion_bundle"
 PATHS = {"PYTHONPATH": os.pathsep.join((str(BUNDLE), str(Path(__file__).parent)))}
 # Group norm, not batch norm, so that a batch in two halves is the same as a whole one.
-NETWORK = {
-    "_target_": "DenseNet",
-    "spatial_dims": 2,
-    "in_channels": 3,
-    "out_channels": 7,
-    "init_features": 8,
-    "growth_rate": 4,
-    "block_config": [2],
-    "norm": ["group", {"num_groups": 4}],
-}
+NETWORK = SMALL | {"block_config": [2], "norm": ["group", {"num_groups": 4}]}
 
 # Its steps are proportional to the gradient, which Adam's are not.
 DESCENT = {"_target_": "torch.optim.SGD", "params": "$@network.parameters()", "lr": 0.1}
@@ -106,16 +99,37 @@ def test_the_override_without_a_launcher_is_refused(monkeypatch: pytest.MonkeyPa
         distributed.start("auto")
 
 
-def share_buffers(folder: Path) -> None:
-    distributed.start("gloo")
-    network = torch.nn.BatchNorm2d(2)
-    network.running_mean += distributed.rank() + 1
-    distributed.SameBuffers(network)(Engine(lambda engine, batch: None))
-    torch.save(network.state_dict(), folder / f"{distributed.rank()}.pt")
-    distributed.stop()
+def train_with_batch_norm(folder: Path, data: Path) -> None:
+    """A training by drawn items, then its evaluation; each process notes the statistics that it validates with."""
+    places = {"output_dir": str(folder / "runs"), "ckpt_dir": str(folder / "models")}
+    names = ("train.json", "multi_gpu_train.json", "imbalance/weighted_sampler.json")
+    training = job(folder, *names, dataset_dir=str(data), run_name="run", **places, **TINY)
+    training.initialize()
+    used: list[torch.Tensor] = []
+    network = training.content("placed_network")
+
+    def note(engine: Engine) -> None:
+        used.append(torch.cat([buffer.flatten().double() for buffer in network.buffers()]))
+
+    training.content("validate::evaluator").add_event_handler(Events.STARTED, note)
+    training.run()
+    drawn = list(training.content("train::dataloader").sampler)
+    torch.save({"statistics": torch.stack(used), "drawn": drawn}, folder / f"{distributed.rank()}.pt")
+    evaluation = job(folder, "train.json", "multi_gpu_train.json", "evaluate.json", **places)
+    evaluation.initialize()
+    evaluation.run()
+    evaluation.finalize()
 
 
-def test_every_process_validates_with_the_statistics_that_are_saved(tmp_path: Path) -> None:
-    together(share_buffers, 2, tmp_path, env=PATHS)
-    for rank in (0, 1):
-        assert torch.load(tmp_path / f"{rank}.pt", weights_only=True)["running_mean"].tolist() == [1, 1]
+def test_processes_share_statistics_drawn_items_temperature_and_evaluation(data: Path, tmp_path: Path) -> None:
+    together(train_with_batch_norm, 2, tmp_path, data, env=PATHS)
+    one, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert len(one["statistics"]) == 2 and torch.equal(one["statistics"], other["statistics"])
+    assert len(one["drawn"]) == len(other["drawn"]) == 14 and one["drawn"] != other["drawn"]
+    about = json.loads((tmp_path / "models" / "model.json").read_text())
+    assert about["temperature"] != 1, "fitted on the answers of both"
+    by_two = read_run(tmp_path / "runs" / "run")
+    run(job(tmp_path, "train.json", "evaluate.json", run_name="alone"))
+    alone = read_run(tmp_path / "runs" / "alone")
+    assert by_two.images == alone.images and len(alone.images) == 7, "each image once"
+    np.testing.assert_allclose(by_two.probabilities, alone.probabilities, atol=1e-6)

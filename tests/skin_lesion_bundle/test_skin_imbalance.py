@@ -22,7 +22,7 @@ def test_weights_are_those_of_scikit_learn() -> None:
 
 def test_a_balanced_sampler_draws_each_class_alike() -> None:
     torch.manual_seed(0)
-    drawn = Counter(ITEMS[index]["label"] for _ in range(60) for index in sampler(ITEMS, balanced=True))
+    drawn = Counter(ITEMS[index]["label"] for _ in range(60) for index in sampler(ITEMS, balanced=True, seed=0))
     total = sum(drawn.values())
     assert total == 60 * len(ITEMS)
     # Five standard deviations of a binomial share of 1/7.
@@ -31,7 +31,7 @@ def test_a_balanced_sampler_draws_each_class_alike() -> None:
 
 def test_a_plain_sampler_draws_each_item_once() -> None:
     torch.manual_seed(0)
-    order = list(sampler(ITEMS, balanced=False))
+    order = list(sampler(ITEMS, balanced=False, seed=0))
     assert sorted(order) == list(range(len(ITEMS))) != order
 
 

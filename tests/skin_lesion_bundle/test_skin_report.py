@@ -5,56 +5,18 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from page import Page
 from PIL import Image
 from predictors import predictions_of_seven
 from skin_lesions.classes import CLASSES, PLAIN_NAMES
 from skin_lesions.evaluation import summarise
 from skin_lesions.predictions import Predictions
 from skin_lesions.report import ERRORS_SHOWN, write_report
-
-
-class Page(HTMLParser):
-    """What a browser would see: tags, addresses, pictures, texts, and the cells of table rows by their heading."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.addresses: list[str] = []
-        self.images: list[dict[str, str | None]] = []
-        self.rows: list[list[str]] = []
-        self.text = ""
-        self._cell = False
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
-        if tag == "img":
-            self.images.append(dict(attrs))
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-            self._cell = True
-
-    def handle_endtag(self, tag: str) -> None:
-        self._cell = self._cell and tag not in ("td", "th")
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-        if self._cell:
-            self.rows[-1][-1] += data
-
-    def row(self, heading: str) -> list[str]:
-        """The cells of the only row with that heading."""
-        (cells,) = [row[1:] for row in self.rows if row[0] == heading]
-        return cells
 
 
 def pictures(folder: Path, predictions: Predictions) -> list[str]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,41 +16,10 @@ from forked import run_forked
 from PIL import Image
 from skin_lesions.checkpoints import from_recipe, load_weights
 from skin_lesions.classes import CLASSES, PLAIN_NAMES
-from skin_lesions.errors import InputError, find_input_error
-from skin_lesions.imbalance import class_weights
+from skin_lesions.errors import InputError
 from skin_lesions.splits import PARTS
+from skin_workflow import BUNDLE, SMALL, TINY, job, refusal_of, run
 from tiny_ham10000 import write_tiny_ham10000
-from workflow import Job
-
-BUNDLE = Path(__file__).resolve().parents[2] / "labs" / "skin_lesion_bundle"
-SMALL = {
-    "_target_": "DenseNet",
-    "spatial_dims": 2,
-    "in_channels": 3,
-    "out_channels": 7,
-    "init_features": 8,
-    "growth_rate": 4,
-    "block_config": [2, 2],
-}
-TINY = {"network_def": SMALL, "image_size": 32, "batch_size": 8, "epochs": 2}
-
-
-def job(work: Path, *configs: str, kind: str = "train", **overrides: Any) -> Job:
-    """A workflow whose every output lies under ``work``."""
-    outputs = {"output_dir": str(work / "runs"), "ckpt_dir": str(work / "models")}
-    return Job(
-        config_file=[str(BUNDLE / "configs" / config) for config in configs],
-        logging_file=False,
-        workflow_type=kind,
-        **({"bundle_root": str(BUNDLE)} | outputs | overrides),
-    )
-
-
-def run(made: Job) -> Job:
-    made.initialize()
-    made.run()
-    made.finalize()
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -134,51 +101,6 @@ def test_preprocessing_of_the_training_is_followed(work: Path) -> None:
     assert made.content("preprocessing").transforms[2].resizer.spatial_size == [32, 32]
 
 
-def test_training_images_come_scaled_and_augmented_from_one_decoding(data: Path, tmp_path: Path) -> None:
-    made = job(tmp_path, "train.json", dataset_dir=str(data), **TINY)
-    dataset = made.content("train::dataset")
-    first, again = dataset[0]["image"], dataset[0]["image"]
-    assert first.shape == (3, 32, 32) and first.dtype == torch.float32 and type(first) is torch.Tensor
-    assert first.min() >= 0 and 0.5 < first.max() <= 1
-    assert any(not torch.equal(first, dataset[0]["image"]) for _ in range(5)), again
-    assert made.content("train::pictures")[0]["image"].dtype == torch.uint8
-
-
-def test_rotation_is_given_in_degrees(data: Path, tmp_path: Path) -> None:
-    def largest_turn(*configs: str) -> float:
-        made = job(tmp_path, *configs, dataset_dir=str(data), **TINY)
-        (rotate,) = [step for step in made.content("random_transforms") if type(step).__name__ == "RandRotated"]
-        return max(rotate.rand_rotate.range_x)
-
-    assert largest_turn("train.json") == pytest.approx(math.pi / 12)
-    assert largest_turn("train.json", "recipe/published.json") == 15, "radians: more than two whole turns"
-
-
-def test_published_order_of_transforms(data: Path, tmp_path: Path) -> None:
-    made = job(tmp_path, "train.json", "recipe/published.json", dataset_dir=str(data), **TINY)
-    assert [type(step).__name__ for step in made.content("train::preprocessing").transforms] == [
-        "ScaleIntensityd", "RandRotated", "RandFlipd", "RandZoomd", "Resized", "EnsureTyped",
-    ]  # fmt: skip
-    optimizer = made.content("optimizer")
-    assert type(optimizer) is torch.optim.Adam
-    assert made.content("lr_scheduler").get_last_lr() == [1e-5]
-
-
-def test_remedies_for_imbalance_touch_the_training_part_alone(data: Path, tmp_path: Path) -> None:
-    plain = job(tmp_path, "train.json", dataset_dir=str(data), **TINY)
-    items = plain.content("train::items")
-    weighted = job(tmp_path, "train.json", "imbalance/weighted_loss.json", dataset_dir=str(data), **TINY)
-    assert torch.equal(weighted.content("loss").weight, class_weights(items))
-    assert plain.content("loss").weight is None
-    drawn = job(tmp_path, "train.json", "imbalance/weighted_sampler.json", dataset_dir=str(data), **TINY)
-    assert type(drawn.content("train::dataloader").sampler) is torch.utils.data.WeightedRandomSampler
-    copied = job(tmp_path, "train.json", "imbalance/oversample.json", dataset_dir=str(data), **TINY)
-    counts = Counter(item["label"] for item in copied.content("train::items"))
-    assert len(set(counts.values())) == 1
-    for made in (weighted, drawn, copied):
-        assert made.content("validate::items") == plain.content("validate::items")
-
-
 OVERRIDES = [
     "imbalance/weighted_sampler.json",
     "imbalance/weighted_loss.json",
@@ -197,20 +119,6 @@ def test_each_override_trains_a_model_that_inference_takes(override: str, data: 
     made = job(tmp_path, "inference.json", kind="infer", dataset_dir=str(pictures), output_dir=str(tmp_path / "out"))
     run(made)
     assert answers(tmp_path / "out")["a"]["class"] in CLASSES
-
-
-@pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0"])
-def test_other_networks(name: str, tmp_path: Path) -> None:
-    network = job(tmp_path, "train.json", f"network/{name}.json").content("placed_network")
-    assert network.eval()(torch.rand(2, 3, 64, 64)).shape == (2, 7)
-
-
-def refusal_of(made: Job) -> str:
-    with pytest.raises(Exception) as error:  # noqa: B017, MONAI wraps what a config raises
-        run(made)
-    found = find_input_error(error.value)
-    assert isinstance(found, InputError), error.value
-    return str(found)
 
 
 def test_bad_input_reaches_the_user_as_a_sentence(work: Path, data: Path, tmp_path: Path) -> None:

@@ -9,7 +9,25 @@ from monai.engines.utils import IterationEvents
 from monai.utils import CommonKeys, evenly_divisible_all_gather, string_list_all_gather
 from numpy.typing import NDArray
 
+from skin_lesions.errors import InputError
 from skin_lesions.scores import Floats
+
+
+def require_finite(logits: Floats, where: str) -> None:
+    """Refuse what a network answers after a training that diverged.
+
+    Args:
+        logits: (N, K).
+        where: the model or the epoch, for the message.
+
+    Raises:
+        InputError: some are no finite numbers.
+    """
+    if lost := int((~np.isfinite(logits)).any(axis=1).sum()):
+        raise InputError(
+            f"{where}: this model's answers to {lost} of {len(logits)} images are no finite numbers, as after a "
+            "training that diverged; train again with a smaller learning_rate."
+        )
 
 
 class Answers:

@@ -124,9 +124,6 @@ def fit_temperature(logits: ArrayLike, truth: ArrayLike) -> float:
     truth = np.asarray(truth, dtype=np.int64)
     if logits.ndim != 2 or truth.shape != logits.shape[:1] or not truth.size:
         raise ValueError(f"logits {logits.shape} and truth {truth.shape}: (N, K) and (N,) of an image at least wanted.")
-    if not np.isfinite(logits).all():
-        logger.info("temperature kept at 1: the validation logits hold values that are no numbers")
-        return UNCALIBRATED
     of_truth = logits[np.arange(len(truth)), truth].mean()
 
     def expected_less_true(inverse: float) -> float:

@@ -6,9 +6,9 @@ that of the last epoch. ``model.json`` tells what ``model.pt`` is::
     {
       "epoch": 12, "metrics": {"val_auc": 0.91},
       "sha256": "...",                      of model.pt
+      "temperature": 1.3,                   divides the logits; fitted on the validation part
       "classes": ["akiec", ...],            order of the output channels
       "image_size": 64,
-      "temperature": 1.0,                   divides the logits; 1 until calibration has fitted it
       "run_dir": "...", "versions": {...},
       "datalist": {...},                    the split, as skin_lesions.splits describes it
       "recipe": {...}                       the merged config, network_def and deterministic_transforms in it
@@ -32,9 +32,9 @@ from skin_lesions.classes import CLASSES
 from skin_lesions.errors import InputError
 from skin_lesions.files import read_json, write_aside, write_json
 from skin_lesions.runs import merged_config, versions
+from skin_lesions.temperature import FitTemperature
 
 MODEL_FILE, LAST_FILE, ABOUT_FILE = "model.pt", "model_last.pt", "model.json"
-NO_TEMPERATURE = 1.0
 
 
 class BestModel:
@@ -46,17 +46,24 @@ class BestModel:
         datalist: the split that this training uses.
         run_dir: the run's folder.
         image_size: side of the network's input in pixels.
+        temperature: the handler before this one.
     """
 
     def __init__(
-        self, network: nn.Module, ckpt_dir: str, datalist: Mapping[str, Any], run_dir: str, image_size: int
+        self,
+        network: nn.Module,
+        ckpt_dir: str,
+        datalist: Mapping[str, Any],
+        run_dir: str,
+        image_size: int,
+        temperature: FitTemperature,
     ) -> None:
         self.network = network
+        self.temperature = temperature
         self.folder = Path(ckpt_dir)
         self.about = {
             "classes": list(CLASSES),
             "image_size": image_size,
-            "temperature": NO_TEMPERATURE,
             "run_dir": run_dir,
             "versions": versions(),
             "datalist": dict(datalist),
@@ -75,7 +82,8 @@ class BestModel:
         digest = save_weights(self.network, self.folder / MODEL_FILE)
         metrics = {name: float(value) for name, value in state.metrics.items()}
         # Two files cannot be renamed as one: the digest tells a pair that a killed process left mismatched.
-        write_json(self.folder / ABOUT_FILE, {"epoch": state.epoch, "metrics": metrics, "sha256": digest, **self.about})
+        found = {"epoch": state.epoch, "metrics": metrics, "sha256": digest, "temperature": self.temperature.value}
+        write_json(self.folder / ABOUT_FILE, found | self.about)
 
 
 class LastModel:
@@ -169,17 +177,6 @@ def trained(ckpt_dir: str, entry: str) -> Any:
     if entry not in about:
         raise InputError(f"{file}: has no entry '{entry}'; train again to write it anew.")
     return about[entry]
-
-
-def note(ckpt_dir: str, entry: str, value: Any) -> None:
-    """Set one entry of ``model.json``, such as ``temperature``.
-
-    Raises:
-        InputError: there is no trained model.
-    """
-    trained(ckpt_dir, entry)
-    file = Path(ckpt_dir) / ABOUT_FILE
-    write_json(file, read_json(file, "description of the trained model") | {entry: value})
 
 
 def from_recipe(ckpt_dir: str, bundle_root: str, section: str) -> Any:

@@ -107,8 +107,9 @@ def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
 
 def text_table(summary: Mapping[str, Any]) -> str:
     """The overall measures as text, a line each."""
-    lines = [f"{summary['n_images']} images of {summary['n_lesions']} lesions, with 95 % intervals over lesions"]
     bounds = summary.get("interval", {})
+    told = ", with 95 % intervals over lesions" if bounds else ""
+    lines = [f"{summary['n_images']} images of {summary['n_lesions']} lesions{told}"]
     lines += [f"{HEADINGS[name]:<26}{with_interval(summary[name], bounds.get(name))}" for name in OVERALL]
     return "\n".join(lines)
 

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ignite.engine import Engine, Events
 
 from skin_lesions import runs, synthetic
-from skin_lesions.answers import Answers
+from skin_lesions.answers import Answers, require_finite
 from skin_lesions.calibration import UNCALIBRATED, calibrated
 from skin_lesions.checkpoints import trained
 from skin_lesions.distributed import rank, rank_zero_first
@@ -93,11 +92,7 @@ class WriteEvaluation:
         names, logits, truth = self.answers.gathered()
         if rank() > 0:
             return
-        if lost := int((~np.isfinite(logits)).any(axis=1).sum()):
-            raise InputError(
-                f"{self.ckpt_dir}: this model's answers to {lost} of {len(names)} images are no finite numbers, as "
-                "after a training that diverged; train again with a smaller learning_rate."
-            )
+        require_finite(logits, self.ckpt_dir)
         predictions = Predictions(
             images=tuple(names),
             lesions=tuple(self.items[name]["lesion"] for name in names),

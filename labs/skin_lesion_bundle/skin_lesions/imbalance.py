@@ -25,18 +25,19 @@ def class_weights(items: Items) -> torch.Tensor:
     return torch.tensor([len(items) / (len(CLASSES) * counts[label]) for label in range(len(CLASSES))])
 
 
-def sampler(items: Items, balanced: bool) -> Sampler[int]:
+def sampler(items: Items, balanced: bool, seed: int) -> Sampler[int]:
     """The order of an epoch, shared out where there are several processes.
 
     Args:
         items: of the training.
         balanced: draw with replacement, each class as often as any other; else each item once.
+        seed: by which several processes agree on the order; one alone takes that of its random generator.
     """
     weights = class_weights(items)[[item["label"] for item in items]] if balanced else None
     if world_size() > 1:
         if weights is None:
-            return DistributedSampler(items, even_divisible=True, shuffle=True)
-        return DistributedWeightedRandomSampler(items, weights, even_divisible=True, shuffle=True)
+            return DistributedSampler(items, even_divisible=True, shuffle=True, seed=seed)
+        return DistributedWeightedRandomSampler(items, weights, even_divisible=True, shuffle=True, seed=seed)
     return RandomSampler(items) if weights is None else WeightedRandomSampler(weights.tolist(), len(items))
 
 

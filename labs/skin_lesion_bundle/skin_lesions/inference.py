@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
+from skin_lesions.answers import require_finite
+from skin_lesions.calibration import UNCALIBRATED, calibrated
 from skin_lesions.checkpoints import trained
 from skin_lesions.classes import PLAIN_NAMES
 from skin_lesions.errors import InputError
@@ -43,14 +45,14 @@ def answer(logits: torch.Tensor, temperature: float, classes: list[str]) -> dict
             how often such an answer is right; the probabilities are those of the network.
         classes: codes of the channels.
     """
-    logits = logits.detach().to("cpu", torch.float64)
-    probabilities = logits.softmax(0)
-    best = int(logits.argmax())
+    values = logits.detach().cpu().numpy()
+    probabilities = calibrated(values, UNCALIBRATED)
+    best = int(values.argmax())
     return {
         "class": classes[best],
         "name": PLAIN_NAMES[classes[best]],
         "probability": float(probabilities[best]),
-        "confidence": float((logits / temperature).softmax(0)[best]),
+        "confidence": float(calibrated(values, temperature)[best]),
         "probabilities": dict(zip(classes, probabilities.tolist(), strict=True)),
     }
 
@@ -72,7 +74,13 @@ class SaveAnswers:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Write."""
+        """Write.
+
+        Raises:
+            InputError: the network's answers are no finite numbers; none of the batch is written.
+        """
         temperature, classes = trained(self.ckpt_dir, "temperature"), trained(self.ckpt_dir, "classes")
+        answers = torch.stack([output["pred"] for output in engine.state.output])
+        require_finite(answers.cpu().numpy(), self.ckpt_dir)
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
             write_json(self.folder / f"{item['name']}.json", answer(output["pred"], temperature, classes))

@@ -14,7 +14,7 @@ from skin_lesions.runs import METRICS_FILE
 
 
 class EpochLog:
-    """Trainer handler: appends loss, seconds and, of epochs with a validation, its metrics.
+    """Trainer handler: appends loss, time and, of epochs with a validation, its metrics.
 
     Args:
         run_dir: the run's folder.
@@ -24,7 +24,7 @@ class EpochLog:
     def __init__(self, run_dir: str, validator: Engine) -> None:
         self.file = Path(run_dir) / METRICS_FILE
         self.validator = validator
-        self.started = 0.0
+        self.started = self.cpu_started = 0.0
 
     def attach(self, engine: Engine) -> None:
         """Register at the start and at the end of each epoch."""
@@ -33,10 +33,11 @@ class EpochLog:
 
     def start(self, engine: Engine) -> None:
         """Note the time."""
-        self.started = time.monotonic()
+        self.started, self.cpu_started = time.monotonic(), time.process_time()
 
     def end_epoch(self, engine: Engine) -> None:
-        """Append the epoch's line; ``seconds`` count from the start of the training.
+        """Append the epoch's line. Time counts from the start of the training, on the clock (``seconds``) and as
+        processor time of all threads of this process (``cpu_seconds``), workers of the loader not included.
 
         Raises:
             InputError: the file cannot be written.
@@ -46,6 +47,7 @@ class EpochLog:
             "epoch": state.epoch,
             "train_loss": float(state.metrics["train_loss"]),
             "seconds": round(time.monotonic() - self.started, 3),
+            "cpu_seconds": round(time.process_time() - self.cpu_started, 3),
         }
         if self.validator.state.epoch == state.epoch:
             record |= {name: float(value) for name, value in self.validator.state.metrics.items()}

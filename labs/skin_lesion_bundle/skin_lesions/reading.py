@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor
-from monai.transforms import MapTransform
+from monai.data import MetaTensor, get_track_meta, set_track_meta
+from monai.transforms import Compose, MapTransform
 from PIL import Image, UnidentifiedImageError
 
 from skin_lesions.errors import InputError
@@ -68,6 +68,22 @@ class ReadPictured(MapTransform):
         for key in self.key_iterator(item):
             item[key] = MetaTensor(read_picture(item[key], self.longest_side), meta={"filename_or_obj": str(item[key])})
         return item
+
+
+class UntrackedCompose(Compose):
+    """Transforms in a row that keep no record of what they did, which takes longer than doing it.
+
+    Nobody inverts them. MONAI's switch is for the whole process; it is put back after each item.
+    """
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Return the item; arguments as ``Compose`` takes them."""
+        tracked = get_track_meta()
+        set_track_meta(False)
+        try:
+            return super().__call__(*arguments, **options)
+        finally:
+            set_track_meta(tracked)
 
 
 def _refuse_unfit(file: str | Path, picture: Image.Image) -> None:

@@ -40,17 +40,24 @@ def run_dir(output_dir: str, run_name: str | int | None) -> str:
     return str(Path(output_dir).resolve() / str(run_name or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")))
 
 
-def check(backend: str = "none") -> None:
-    """First step of every workflow: show bad input as one sentence, refuse unknown overrides, join the other processes.
+def check(backend: str = "none", epochs: int = 1, val_interval: int = 1) -> None:
+    """First step of every workflow: show bad input as one sentence, refuse unusable knobs, join the other processes.
 
     Args:
         backend: as :func:`skin_lesions.distributed.start` takes it.
+        epochs: of a training.
+        val_interval: epochs between its validations.
 
     Raises:
-        InputError: an override names nothing, or the processes cannot join.
+        InputError: an override names nothing, the processes cannot join, or no epoch would be validated.
     """
     install_excepthook()
     refuse_unknown_items(merged_config())
+    if epochs < val_interval:
+        raise InputError(
+            f"epochs {epochs} is less than val_interval {val_interval}, so no epoch would be validated and no model "
+            "kept; give more epochs or a smaller val_interval."
+        )
     start(backend)
 
 

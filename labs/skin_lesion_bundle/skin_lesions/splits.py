@@ -30,7 +30,7 @@ from skin_lesions.classes import CLASSES
 from skin_lesions.distributed import rank_zero_first
 from skin_lesions.errors import InputError
 from skin_lesions.files import read_json
-from skin_lesions.ham10000 import Image, read_images
+from skin_lesions.ham10000 import METADATA, Image, read_images
 
 PARTS = ("training", "validation", "test")
 ENTRIES = {"image", "label", "lesion", "name"}
@@ -51,7 +51,7 @@ def datalist(dataset_dir: str, datalist_file: str | None, split_ratios: Sequence
     with rank_zero_first():
         root = synthetic.resolve(dataset_dir)
     if datalist_file is not None:
-        return _loaded(datalist_file) | {"dataset_dir": str(root)}
+        return _loaded(datalist_file) | {"dataset_dir": str(root.resolve())}
     parts = split(read_images(root), split_ratios, seed)
     return {
         "dataset_dir": str(root.resolve()),
@@ -91,8 +91,8 @@ def split(images: Sequence[Image], ratios: Sequence[float], seed: int) -> dict[s
         validation, test = (_share(ratio, len(ranked)) for ratio in ratios[1:])
         if len(ranked) <= validation + test:
             raise InputError(
-                f"class '{name}' has {len(ranked)} lesions, too few for training, validation and test; add images of "
-                "it or change split_ratios."
+                f"{METADATA}: the class '{name}' has {len(ranked)} lesions, too few for training, validation and test; "
+                "add images of it or change split_ratios."
             )
         for place, lesion in enumerate(ranked):
             part_of[lesion] = (
@@ -126,7 +126,8 @@ def _loaded(file: str) -> dict[str, Any]:
     """A datalist that was made before.
 
     Raises:
-        InputError: it lacks a part, is of other classes, or has a lesion in two parts.
+        InputError: it lacks a part, is of other classes, has a lesion in two parts or a label that is none, or no image
+            of a class to train or to validate with.
     """
     content = read_json(file, "datalist")
     parts = [content.get(part) for part in PARTS] if isinstance(content, dict) else [None]
@@ -138,6 +139,18 @@ def _loaded(file: str) -> dict[str, Any]:
         )
     seen: dict[str, str] = {}
     for part in PARTS:
+        labels = [entry["label"] for entry in content[part]]
+        if strange := [label for label in labels if type(label) is not int or label not in range(len(CLASSES))]:
+            raise InputError(
+                f"{file}: the label {strange[0]!r} is in {part}, an index from 0 to {len(CLASSES) - 1} is wanted; make "
+                "the datalist anew."
+            )
+        # The AUC of a class without an image is no number, and the best epoch is chosen by it.
+        if part != "test" and (absent := [name for label, name in enumerate(CLASSES) if label not in labels]):
+            raise InputError(
+                f"{file}: no image of the class '{absent[0]}' is in {part}, one of each class is wanted; add some or "
+                "make the datalist anew."
+            )
         for entry in content[part]:
             if seen.setdefault(entry["lesion"], part) != part:
                 raise InputError(

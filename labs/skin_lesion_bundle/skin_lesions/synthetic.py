@@ -1,8 +1,8 @@
 """A SYNTHETIC set of skin lesions in the layout of HAM10000, for machines that have not the real one.
 
 Made on first use of the word ``synthetic``. Figures measured on it mean nothing clinically. Each class has a look of
-its own (:mod:`skin_lesions.looks`), but all have the same colours: the mean colour of each picture is drawn without
-regard to its class, so a classifier of mean colours is at chance.
+its own (:mod:`skin_lesions.looks`), but the mean colour of a picture is drawn without regard to its class, so a
+classifier of mean colours is at chance.
 """
 
 from __future__ import annotations

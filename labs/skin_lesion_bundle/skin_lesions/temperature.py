@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from ignite.engine import Engine, Events
 
-from skin_lesions.answers import Answers
-from skin_lesions.calibration import fit_temperature
-from skin_lesions.checkpoints import note
-from skin_lesions.distributed import rank
+from skin_lesions.answers import Answers, require_finite
+from skin_lesions.calibration import UNCALIBRATED, fit_temperature
 
 
 class FitTemperature:
-    """Evaluator handler: whenever validation is the best so far, fits the temperature and notes it in ``model.json``.
+    """Evaluator handler: whenever validation is the best so far, fits the temperature to the logits of its images.
 
-    It takes the logits that validation has computed. It stands after ``BestModel``, which writes that file, and works
-    on every process.
+    It stands before ``BestModel``, which keeps the value, and works on every process, since each has some of them.
 
-    Args:
-        ckpt_dir: folder of ``model.json``.
+    Attributes:
+        value: of the best epoch so far.
     """
 
-    def __init__(self, ckpt_dir: str) -> None:
-        self.ckpt_dir = ckpt_dir
+    def __init__(self) -> None:
+        self.value = UNCALIBRATED
         self.answers = Answers()
 
     def attach(self, engine: Engine) -> None:
@@ -30,10 +27,12 @@ class FitTemperature:
         engine.add_event_handler(Events.COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Fit if this validation set a new best."""
-        if engine.state.best_metric_epoch != engine.state.epoch:
-            return
+        """Fit if this validation set a new best.
+
+        Raises:
+            InputError: the network's answers are no finite numbers; the best model so far stays.
+        """
         _, logits, truth = self.answers.gathered()
-        if rank() > 0:
-            return
-        note(self.ckpt_dir, "temperature", fit_temperature(logits, truth))
+        require_finite(logits, f"epoch {engine.state.epoch}")
+        if engine.state.best_metric_epoch == engine.state.epoch:
+            self.value = fit_temperature(logits, truth)
