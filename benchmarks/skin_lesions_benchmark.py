@@ -7,7 +7,8 @@ Both are labs/skin_lesion_bundle, by ``monai.bundle run``: configs/train.json as
 configs/recipe/published.json, whose transforms and learning rate are those of the published experiment and whose images
 are split by lesion, once, before anything else. A budget is minutes times threads of CPU time, in as many whole epochs
 as fit, so that each learning-rate schedule ends with it; importing, reading and decoding come before. An epoch's cost
-is that of the second epoch of a run of two, its validation included. The best epoch by validation is scored on the test
+is that of the second epoch of a run of two, its validation included; a training that exceeds the budget nevertheless is
+made again with fewer. The best epoch by validation is scored on the test
 part.
 """
 
@@ -39,6 +40,8 @@ SIDES = {OURS: [TRAIN], PUBLISHED: [TRAIN, "configs/recipe/published.json"]}
 # The issue of this comparison: macro ROC AUC that ours must have.
 WANTED_AUC = 0.80
 MACRO_AUC = "macro_auc"
+# By how much of its budget a side may exceed it.
+TOLERANCE = 0.03
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +77,8 @@ def bundle_run(configs: Sequence[str], folder: Path, name: str, budget: Budget, 
     listed = configs[0] if len(configs) == 1 else str(list(configs))
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", listed]
     command += ["--output_dir", str(folder / "runs"), "--run_name", name, "--ckpt_dir", str(folder / "models" / name)]
-    variables = os.environ | {"OMP_NUM_THREADS": str(budget.threads)}
+    # A thread that waits by turning in a loop would count as one that works.
+    variables = os.environ | {"OMP_NUM_THREADS": str(budget.threads), "OMP_WAIT_POLICY": "PASSIVE"}
     code = subprocess.run([*command, *words], cwd=BUNDLE, env=variables, check=False).returncode
     if code:
         raise InputError(f"{name}: monai.bundle ended with status {code}; see what it said above.")
@@ -110,6 +114,13 @@ def run_side(side: str, budget: Budget, folder: Path) -> dict[str, Any]:
     epochs = epochs_of(side, budget.cpu_s, epoch_s)
     logger.info("%s: %.1f CPU s an epoch, %d epochs", side, epoch_s, epochs)
     last = train(side, epochs)[-1]
+    # The calibration errs where the machine does other work by turns. More than the budget is not the same budget.
+    while last["cpu_seconds"] > (1 + TOLERANCE) * budget.cpu_s and epochs > 1:
+        epochs = min(epochs - 1, epochs_of(side, budget.cpu_s, last["cpu_seconds"] / epochs))
+        logger.info("%s: used %.0f CPU s, again with %d epochs", side, last["cpu_seconds"], epochs)
+        for part in ("runs", "models"):
+            shutil.rmtree(folder / part / side)
+        last = train(side, epochs)[-1]
     bundle_run([*SIDES[side], EVALUATE], folder, side, budget)
     return {
         "epochs": epochs,

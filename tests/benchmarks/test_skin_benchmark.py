@@ -21,12 +21,14 @@ def test_a_side_is_trained_and_scored(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PYTHONPATH", LEAN["PYTHONPATH"])
     monkeypatch.setitem(skin.SIDES, skin.OURS, [skin.TRAIN, "configs/network/resnet18.json"])
     data = write_tiny_ham10000(tmp_path / "data", lesions=5, images=1)
-    monkeypatch.setattr(skin, "epochs_of", lambda side, budget_s, epoch_s: 3)
-    budget = skin.Budget(data, minutes=0.1, threads=1, seed=3)
+    planned = iter([3, 1])
+    monkeypatch.setattr(skin, "epochs_of", lambda side, budget_s, epoch_s: next(planned))
+    budget = skin.Budget(data, minutes=0.001, threads=1, seed=3)
     found = skin.run_side(skin.OURS, budget, tmp_path / "work")
     log = tmp_path / "work" / "runs" / skin.OURS / "metrics.jsonl"
     spent = [json.loads(line)["cpu_seconds"] for line in log.read_text(encoding="utf-8").splitlines()]
-    assert len(spent) == found["epochs"] == 3 and spent == sorted(spent) and found["minutes_used"] == spent[-1] / 60
+    assert len(spent) == found["epochs"] == 1, "three exceeded the budget"
+    assert found["minutes_used"] == spent[-1] / 60
     assert found["summary"]["n_images"] == 7 and 0 <= found["summary"][skin.MACRO_AUC] <= 1
 
 

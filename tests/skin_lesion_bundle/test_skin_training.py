@@ -11,7 +11,7 @@ import monai
 import pytest
 import torch
 from skin_lesions.imbalance import class_weights
-from skin_workflow import TINY, job, refusal_of
+from skin_workflow import TINY, job, refusal_of, run
 from tiny_ham10000 import write_tiny_ham10000
 
 
@@ -69,6 +69,15 @@ def test_remedies_for_imbalance_touch_the_training_part_alone(data: Path, tmp_pa
 def test_other_networks(name: str, tmp_path: Path) -> None:
     network = job(tmp_path, "train.json", f"network/{name}.json").content("placed_network")
     assert network.eval()(torch.rand(2, 3, 64, 64)).shape == (2, 7)
+
+
+def test_the_input_has_the_side_that_the_knob_says(data: Path, tmp_path: Path) -> None:
+    made = job(tmp_path, "train.json", dataset_dir=str(data), **(TINY | {"image_size": 128, "epochs": 1}))
+    assert made.content("stored_side") == 256
+    assert made.content("train::dataset")[0]["image"].shape == (3, 128, 128)
+    run(made)
+    infer = job(tmp_path, "inference.json", kind="infer", dataset_dir=str(data), output_dir=str(tmp_path / "out"))
+    assert infer.content("dataset")[0]["image"].shape == (3, 128, 128)
 
 
 def test_augmentation_keeps_no_record_and_leaves_monai_as_it_was(
