@@ -11,6 +11,7 @@ import pytest
 import yaml
 from emulator import aws
 from forked import LEAN, run_forked
+from PIL import Image
 from tiny_ham10000 import write_tiny_ham10000
 from user import IMAGE, REGION, ROOT, SEND, SERVER, User
 
@@ -100,6 +101,22 @@ def test_the_training_is_followed_by_its_own_metric(user: User, applied: str) ->
 def test_a_picture_is_answered_as_by_local_inference(user: User, cases: Path, local: dict, tmp_path: Path) -> None:
     assert "3 answered" in user.types("predict", RUN, str(cases), str(tmp_path), *SEND)
     assert_same_answers(read(tmp_path), local)
+
+
+def test_unfit_pictures_are_a_sentence_each_and_stop_no_other(
+    user: User, applied: str, cases: Path, tmp_path: Path
+) -> None:
+    folder, answers = tmp_path / "cases", tmp_path / "answers"
+    shutil.copytree(cases, folder)
+    (folder / "damaged.jpg").write_bytes(min(cases.iterdir()).read_bytes()[:400])
+    with Image.open(min(cases.iterdir())) as picture:
+        picture.convert("L").convert("RGB").save(folder / "grey.jpg")
+    said = user.types("predict", RUN, str(folder), str(answers), *SEND, fails=True)
+    assert "3 answered" in said and "2 failed" in said
+    assert "damaged: failed, The picture is damaged or truncated; send the whole file." in said
+    # What the bundle said of it may quote its content, and stays in the container's log.
+    assert "grey: failed, The bundle's preprocessing does not take this image" in said
+    assert len(read(answers)) == 3 == len(list(answers.glob("*.json")))
 
 
 def test_a_folder_goes_through_batch_transform(user: User, cases: Path, local: dict, tmp_path: Path) -> None:
