@@ -77,8 +77,7 @@ def bundle_run(configs: Sequence[str], folder: Path, name: str, budget: Budget, 
     listed = configs[0] if len(configs) == 1 else str(list(configs))
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", listed]
     command += ["--output_dir", str(folder / "runs"), "--run_name", name, "--ckpt_dir", str(folder / "models" / name)]
-    # A thread that waits by turning in a loop would count as one that works.
-    variables = os.environ | {"OMP_NUM_THREADS": str(budget.threads), "OMP_WAIT_POLICY": "PASSIVE"}
+    variables = os.environ | {"OMP_NUM_THREADS": str(budget.threads)}
     code = subprocess.run([*command, *words], cwd=BUNDLE, env=variables, check=False).returncode
     if code:
         raise InputError(f"{name}: monai.bundle ended with status {code}; see what it said above.")
