@@ -31,13 +31,19 @@ def draw(groups: Sequence[Group], file: Path) -> None:
         for group in (group for group in groups if group.budget == budget):
             used, dice = zip(*group.points(group.folds), strict=True)
             colour = f"C{names.index(group.name)}"
-            axis.plot(used, dice, marker="o", color=colour, label=group.name)
-        axis.set(
-            xlabel="CPU minutes of training", title=f"{budget[0]:g} minutes a fold, {budget[1]} folds", ylim=(0, 1)
-        )
+            axis.plot(used, dice, marker="o", color=colour, label=label(group))
+        axis.set(xlabel="CPU minutes of training", title=f"{budget[0]:g} minutes, folds of {budget[1]}", ylim=(0, 1))
         axis.grid(alpha=0.3)
-        axis.legend(loc="lower right")
+        # Above the best of curves there is room; below the worst there is none.
+        axis.legend(loc="upper left", ncols=2, fontsize="small")
     axes[0][0].set_ylabel("mean Dice over patients and regions")
     with write_aside(file) as aside:
         figure.savefig(aside, dpi=120, format="png", metadata={"Software": None})
     plt.close(figure)
+
+
+def label(group: Group) -> str:
+    """A group's name, with the folds where some are absent: their patients are others than a whole group's."""
+    if len(group.folds) == group.dealt:
+        return group.name
+    return f"{group.name} (fold {', '.join(map(str, sorted(group.folds)))})"
