@@ -18,12 +18,10 @@ from typing import Any
 
 import numpy as np
 import timing  # noqa: F401  puts bundle/ on the path
-import torch
-from accuracy_run import RESULTS, Run
 from accuracy_scores import scores
 from accuracy_sides import OURS, make_side
 from accuracy_table import COLUMNS, interval, row, span
-from kept_runs import command_line, judge_one_side, load, open_run
+from kept_runs import Trained, command_line, judge_one_side, load
 from scripts.errors import one_sentence
 from scripts.files import write_json
 
@@ -57,29 +55,18 @@ def ways(folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def execute(run: Run, dataset_dir: Path, work_dir: Path, results: Path = RESULTS) -> None:
-    """Segment a run's test cases in every way.
-
-    Args:
-        run: what benchmarks/accuracy.py has trained.
-        dataset_dir: the cases.
-        work_dir: where it kept the weights.
-        results: has the run's JSON file and gets another.
-
-    Raises:
-        InputError: the run has not ended, or is out of date.
-    """
-    torch.set_num_threads(1)
-    _, fold, kept = open_run(run, dataset_dir, work_dir, results)
+def find(trained: Trained) -> dict[str, Any]:
+    """Dice and CPU seconds of a run's test cases, segmented in every way."""
+    run, fold, place = trained.run, trained.fold, trained.work_dir / CHOICES / trained.run.name
     found: dict[str, Any] = {}
-    for name, knobs in ways(work_dir / CHOICES / run.name).items():
-        folder = work_dir / CHOICES / run.name / name.replace(" ", "_")
-        side = make_side(OURS, fold, work_dir / run.kind / run.name, run.configs, {**run.knobs, **knobs})
+    for name, knobs in ways(place).items():
+        folder = place / name.replace(" ", "_")
+        side = make_side(OURS, fold, trained.folder, run.configs, {**run.knobs, **knobs})
         started = time.process_time()
         side.apply(fold.test, folder, full=True)
         seconds = (time.process_time() - started) / len(fold.test)
         found[name] = {"dice": scores(fold.test, folder, fold.label_scheme), "cpu_s_per_case": seconds}
-    write_json(results / CHOICES / f"{run.name}.json", kept | {"ways": found})
+    return {"ways": found}
 
 
 def text(folder: Path, minutes: float) -> str:
@@ -107,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
     root, _ = command_line(__doc__, (OURS,))
     options = root.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stdout)
-    return one_sentence(lambda: judge_one_side(__file__, CHOICES, OURS, options, execute, text))
+    return one_sentence(lambda: judge_one_side(__file__, CHOICES, OURS, options, find, text))
 
 
 if __name__ == "__main__":

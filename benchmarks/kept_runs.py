@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import timing
+import torch
 from accuracy import DATASET_DIR
 from accuracy_folds import FOLDS, Fold, make_fold
 from accuracy_identity import CASES, RECIPE, WEIGHTS, require_alike, require_current
@@ -19,11 +21,46 @@ from accuracy_side import Side
 from accuracy_sides import make_side
 from scripts.checkpoints import sha256
 from scripts.errors import InputError
-from scripts.files import read_json
+from scripts.files import read_json, write_json
 
 
-def open_run(run: Run, dataset_dir: Path, work_dir: Path, results: Path) -> tuple[Side, Fold, dict[str, Any]]:
-    """A trained side, its fold, and what a result of its weights begins with.
+@dataclass(frozen=True)
+class Trained:
+    """A run whose training has ended.
+
+    Attributes:
+        run: which.
+        side: with its weights.
+        fold: whose test cases it has not seen.
+        folder: of the weights.
+        work_dir: for what is made of them.
+        about: what a result of these weights begins with.
+    """
+
+    run: Run
+    side: Side
+    fold: Fold
+    folder: Path
+    work_dir: Path
+    about: dict[str, Any]
+
+
+Find = Callable[[Trained], dict[str, Any]]
+
+
+def judge(name: str, run: Run, dataset_dir: Path, work_dir: Path, results: Path, find: Find) -> None:
+    """Write ``name/<run>.json`` in ``results``: what the weights are, and what ``find`` finds out about them.
+
+    Raises:
+        InputError: as :func:`open_run`.
+    """
+    torch.set_num_threads(1)
+    trained = open_run(run, dataset_dir, work_dir, results)
+    write_json(results / name / f"{run.name}.json", trained.about | find(trained))
+
+
+def open_run(run: Run, dataset_dir: Path, work_dir: Path, results: Path) -> Trained:
+    """A run as benchmarks/accuracy.py has left it.
 
     Args:
         run: what benchmarks/accuracy.py has trained.
@@ -39,7 +76,8 @@ def open_run(run: Run, dataset_dir: Path, work_dir: Path, results: Path) -> tupl
         raise InputError(f"{file}: is not there, so this run has not ended; run benchmarks/accuracy.py run first.")
     result = read_json(file, "result")
     fold = make_fold(dataset_dir, run.fold, run.folds)
-    side = make_side(run.side, fold, work_dir / run.kind / run.name, run.configs, run.knobs)
+    folder = work_dir / run.kind / run.name
+    side = make_side(run.side, fold, folder, run.configs, run.knobs)
     require_current(file, result, side, fold)
     if not side.weights.is_file():
         raise InputError(
@@ -51,7 +89,7 @@ def open_run(run: Run, dataset_dir: Path, work_dir: Path, results: Path) -> tupl
             "let it end, or run it anew."
         )
     kept = {key: result[key] for key in ("side", "variant", "minutes", "fold", "folds", RECIPE, CASES, WEIGHTS)}
-    return side, fold, kept | {"machine": timing.machine()}
+    return Trained(run, side, fold, folder, work_dir, kept | {"machine": timing.machine()})
 
 
 def load(folder: Path, minutes: float) -> list[dict[str, Any]]:
@@ -128,7 +166,7 @@ def judge_one_side(
     name: str,
     side: str,
     options: argparse.Namespace,
-    execute: Callable[[Run, Path, Path, Path], None],
+    find: Find,
     text: Callable[[Path, float], str],
 ) -> int:
     """Do what the command line of a script asks that judges the runs of one side alone; its exit status.
@@ -138,7 +176,7 @@ def judge_one_side(
         name: of its folder of results.
         side: which one.
         options: of :func:`command_line`.
-        execute: judges a run of the cases in the second, with weights in the third, into the fourth argument's folder.
+        find: as :func:`judge` takes it.
         text: the table of a folder of results and a budget.
 
     Raises:
@@ -149,7 +187,8 @@ def judge_one_side(
         return 0
     if options.fold is None:
         return run_each(script, name, (side,), options, [])
-    execute(Run(side, options.minutes, options.fold), options.dataset_dir, options.work_dir, options.results_dir)
+    run = Run(side, options.minutes, options.fold)
+    judge(name, run, options.dataset_dir, options.work_dir, options.results_dir, find)
     return 0
 
 

@@ -17,24 +17,23 @@ import argparse
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import timing  # noqa: F401  puts bundle/ on the path
-import torch
 from accuracy_folds import read_image
-from accuracy_run import RESULTS, Run
+from accuracy_run import Run
 from accuracy_scores import scores
 from accuracy_sides import NNUNET, OURS, PUBLISHED
 from accuracy_table import interval, row, span
-from kept_runs import command_line, load, open_run, run_each
+from kept_runs import Trained, command_line, judge, load, run_each
 from perturbations import ORIENTATION, Perturbation, perturbations
 from scripts.cases import items as datalist_items
 from scripts.cases import whole_datalist
 from scripts.errors import one_sentence
-from scripts.files import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -95,24 +94,15 @@ def fine_cases(
     return items
 
 
-def execute(
-    run: Run, dataset_dir: Path, work_dir: Path, fine: Mapping[str, Path] | None = None, results: Path = RESULTS
-) -> None:
-    """Score a run's kept weights on its test cases as they are and under every perturbation.
+def find(trained: Trained, fine: Mapping[str, Path] | None = None) -> dict[str, Any]:
+    """Dice of a run's test cases as they are and under every perturbation.
 
     Args:
-        run: what benchmarks/accuracy.py has trained.
-        dataset_dir: the cases.
-        work_dir: where it kept the weights.
+        trained: the run.
         fine: case to the folder of its patient at the published spacing.
-        results: has the run's JSON file and gets another.
-
-    Raises:
-        InputError: the run has not ended, or is out of date.
     """
-    torch.set_num_threads(1)
-    side, fold, kept = open_run(run, dataset_dir, work_dir, results)
-    folder = work_dir / ROBUSTNESS / run.name
+    side, fold = trained.side, trained.fold
+    folder = trained.work_dir / ROBUSTNESS / trained.run.name
     side.apply(fold.test, folder / "plain", full=True)
     dice = {PLAIN: scores(fold.test, folder / "plain", fold.label_scheme)}
     for perturbation in perturbations(fold.modalities):
@@ -120,11 +110,11 @@ def execute(
         items = changed_cases(fold.test, perturbation, place / "cases")
         side.apply(items, place / "predictions", full=True)
         dice[perturbation.name] = scores(items, place / "predictions", fold.label_scheme)
-        logger.info("%s, %s: done", run.name, perturbation.name)
+        logger.info("%s, %s: done", trained.run.name, perturbation.name)
     if items := fine_cases(fold.test, fine or {}, fold.modalities):
         side.apply(items, folder / "fine", full=True)
         dice[FINE] = scores(items, folder / "fine", fold.label_scheme, FINE_SCHEME)
-    write_json(results / ROBUSTNESS / f"{run.name}.json", kept | {"dice": dice})
+    return {"dice": dice}
 
 
 def text(folder: Path, minutes: float) -> str:
@@ -173,8 +163,8 @@ def _main(options: argparse.Namespace) -> int:
         sys.stdout.write(text(options.results_dir / ROBUSTNESS, options.minutes) + "\n")
         return 0
     if options.side and options.fold is not None:
-        run = Run(options.side, options.minutes, options.fold)
-        execute(run, options.dataset_dir, options.work_dir, dict(options.fine), options.results_dir)
+        run, finder = Run(options.side, options.minutes, options.fold), partial(find, fine=dict(options.fine))
+        judge(ROBUSTNESS, run, options.dataset_dir, options.work_dir, options.results_dir, finder)
         return 0
     fine = [word for case, folder in options.fine for word in ("--fine", f"{case}={folder}")]
     return run_each(__file__, ROBUSTNESS, SIDES, options, fine)

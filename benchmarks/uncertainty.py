@@ -22,15 +22,13 @@ import numpy as np
 import timing  # noqa: F401  puts bundle/ on the path
 import torch
 from accuracy_folds import read_image
-from accuracy_run import RESULTS, Run
 from accuracy_scores import scores
 from accuracy_sides import OURS, make_side
 from accuracy_table import row
-from kept_runs import command_line, judge_one_side, load, open_run
+from kept_runs import Trained, command_line, judge_one_side, load
 from perturbations import brain_of
 from scripts.calibration import Reliability, coverage_curve, dice_at_coverage, rank_correlation, reliability
 from scripts.errors import one_sentence
-from scripts.files import write_json
 from scripts.labels import REGIONS, get_scheme, labels_to_regions
 from scripts.uncertainty import TABLE_FILE
 
@@ -40,26 +38,14 @@ WAYS: dict[str, list[int]] = {"plain": [], "flips": [0, 1, 2]}
 HALF = 0.5
 
 
-def execute(run: Run, dataset_dir: Path, work_dir: Path, results: Path = RESULTS) -> None:
-    """Judge a run's kept weights on its test cases.
-
-    Args:
-        run: what benchmarks/accuracy.py has trained.
-        dataset_dir: the cases.
-        work_dir: where it kept the weights.
-        results: has the run's JSON file and gets another.
-
-    Raises:
-        InputError: the run has not ended, or is out of date.
-    """
-    torch.set_num_threads(1)
-    _, fold, kept = open_run(run, dataset_dir, work_dir, results)
-    trained = work_dir / run.kind / run.name
+def find(trained: Trained) -> dict[str, Any]:
+    """Dice, expected Dice and reliability of a run's test cases, by the way of inference."""
+    run, fold = trained.run, trained.fold
     found: dict[str, Any] = {}
     for way, axes in WAYS.items():
         knobs = {**run.knobs, "tta_axes": axes, "save_probabilities": True, "save_uncertainty": True}
-        folder = work_dir / UNCERTAINTY / run.name / way
-        make_side(OURS, fold, trained, run.configs, knobs).apply(fold.test, folder, full=True)
+        folder = trained.work_dir / UNCERTAINTY / run.name / way
+        make_side(OURS, fold, trained.folder, run.configs, knobs).apply(fold.test, folder, full=True)
         with (folder / TABLE_FILE).open(encoding="utf-8", newline="") as lines:
             expected = {line["case"]: float(line["expected_dice_mean"]) for line in csv.DictReader(lines)}
         found[way] = {
@@ -67,7 +53,7 @@ def execute(run: Run, dataset_dir: Path, work_dir: Path, results: Path = RESULTS
             "expected_dice": expected,
             "reliability": {item["case"]: bins_of(item, folder, fold.label_scheme) for item in fold.test},
         }
-    write_json(results / UNCERTAINTY / f"{run.name}.json", kept | found)
+    return found
 
 
 def bins_of(item: dict[str, Any], folder: Path, label_scheme: str) -> dict[str, list[list[float]]]:
@@ -116,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
     root, _ = command_line(__doc__, (OURS,))
     options = root.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stdout)
-    return one_sentence(lambda: judge_one_side(__file__, UNCERTAINTY, OURS, options, execute, text))
+    return one_sentence(lambda: judge_one_side(__file__, UNCERTAINTY, OURS, options, find, text))
 
 
 if __name__ == "__main__":

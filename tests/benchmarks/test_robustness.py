@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import json
 import shutil
@@ -22,11 +23,11 @@ from tiny import TINY, write_brats_folders
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 
-choices, clock, folds, perturbations, robustness, runs, scoring, sides, uncertainty = (
+choices, clock, folds, kept_runs, perturbations, robustness, runs, scoring, sides, uncertainty = (
     importlib.import_module(name)
     for name in (
-        "inference_choices", "accuracy_clock", "accuracy_folds", "perturbations", "robustness", "accuracy_run",
-        "accuracy_scores", "accuracy_sides", "uncertainty",
+        "inference_choices", "accuracy_clock", "accuracy_folds", "kept_runs", "perturbations", "robustness",
+        "accuracy_run", "accuracy_scores", "accuracy_sides", "uncertainty",
     )
 )  # fmt: skip
 SMALL = {name: value for name, value in TINY.items() if name not in ("epochs", "val_interval")}
@@ -111,7 +112,8 @@ class Kept:
 
     def judge(self, script: Any, **options: Any) -> dict[str, Any]:
         """What a script makes of it."""
-        script.execute(self.run, self.data, self.folder, results=self.folder, **options)
+        find = functools.partial(script.find, **options)
+        kept_runs.judge(script.__name__, self.run, self.data, self.folder, self.folder, find)
         return json.loads((self.folder / script.__name__ / f"{self.run.name}.json").read_text("utf-8"))
 
 
