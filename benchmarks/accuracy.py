@@ -1,12 +1,13 @@
-"""Which recipe segments best after equal CPU minutes: ours, the Model Zoo's, nnU-Net v2, or the published AWS one.
+"""Which recipe segments best after equal minutes: ours, the Model Zoo's, nnU-Net v2, or the published AWS one.
 
     python benchmarks/accuracy.py run --side ours --minutes 10 --fold 0     # one run, one process, one JSON
     python benchmarks/accuracy.py run --all --minutes 10 40                 # all that are absent, one after the other
     python benchmarks/accuracy.py run --all --side ours --variant ema --set ema_decay=0.99 --minutes 6 --folds 2
     python benchmarks/accuracy.py table                                     # what they come to, and a figure
 
-Same patients, same folds (each patient is tested once), one thread, equal minutes of the training's CPU time; planning,
-preprocessing, caching, checkpoints and scoring are outside. Every side's schedule is fitted to the budget. The final
+Same patients, same folds (each patient is tested once), one thread, equal minutes of the training's CPU time (wall time
+with --device cuda, which has not been tried on a GPU); planning, preprocessing, caching, checkpoints and scoring are
+outside. Every side's schedule is fitted to the budget. The final
 weights are scored: no side validates. What a run does is told in accuracy_run.py, the sides in accuracy_sides.py.
 """
 
@@ -22,10 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import timing
+from accuracy_device import CPU, DEVICES, Device
 from accuracy_figure import draw
 from accuracy_folds import FOLDS, Fold, make_fold
 from accuracy_identity import require_current
-from accuracy_run import ABLATION, ACCURACY, RESULTS, Run, default_work_dir, execute
+from accuracy_run import ABLATION, ACCURACY, RESULTS, Run, default_work_dir, execute, folder_of
 from accuracy_sides import OURS, SIDES, config_file, make_side
 from accuracy_table import load, text
 from scripts.errors import InputError, one_sentence
@@ -64,8 +66,9 @@ def chosen(options: argparse.Namespace) -> list[Run]:
         raise InputError(f"--fold {options.fold}: there are {options.folds} folds, from 0 to {options.folds - 1}.")
     folds = range(options.folds) if options.fold is None else [options.fold]
     configs = tuple(config_file(name) for name in options.config)
+    device = DEVICES[options.device]
     return [
-        Run(side, minutes, fold, options.variant, configs, dict(options.knobs), options.folds)
+        Run(side, minutes, fold, options.variant, configs, dict(options.knobs), options.folds, device)
         for minutes in options.minutes
         for fold in folds
         for side in sides
@@ -84,11 +87,13 @@ def run_all(runs: list[Run], options: argparse.Namespace) -> int:
     for run in waiting:
         command = [sys.executable, __file__, "run", "--side", run.side, "--minutes", f"{run.minutes:g}"]
         command += ["--fold", str(run.fold), "--folds", str(run.folds), "--variant", run.variant]
+        command += ["--device", run.device.name]
         command += ["--work_dir", str(options.work_dir), "--dataset_dir", str(options.dataset_dir)]
         command += ["--results_dir", str(options.results_dir)]
         command += [word for file in run.configs for word in ("--config", str(file))]
         command += [word for name, value in run.knobs.items() for word in ("--set", f"{name}={json.dumps(value)}")]
-        code = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False).returncode
+        threads = {} if run.device.is_gpu else {"OMP_NUM_THREADS": "1"}
+        code = subprocess.run(command, env={**os.environ, **threads}, check=False).returncode
         if code:
             return code
     return 0
@@ -100,7 +105,7 @@ def is_done(run: Run, fold: Fold, options: argparse.Namespace) -> bool:
     Raises:
         InputError: its side cannot run here, or the result is of another recipe or of other cases.
     """
-    side = make_side(run.side, fold, options.work_dir, run.configs, run.knobs)
+    side = make_side(run.side, fold, options.work_dir, run.configs, run.knobs, run.device)
     file = run.result_file(options.results_dir)
     if not file.is_file():
         return False
@@ -108,20 +113,21 @@ def is_done(run: Run, fold: Fold, options: argparse.Namespace) -> bool:
     return True
 
 
-def tabulate(kind: str, results: Path) -> None:
+def tabulate(kind: str, results: Path, device: Device) -> None:
     """Print what the kept results come to, and draw their curves.
 
     Raises:
         InputError: there are none, or they do not belong together.
     """
-    groups = load(results / kind, results / ACCURACY)
+    folder, accuracy = (results / folder_of(name, device) for name in (kind, ACCURACY))
+    groups = load(folder, accuracy)
     if not groups:
-        raise InputError(f"{results / kind}: holds no results; run python benchmarks/accuracy.py run --all first.")
-    beside = [] if kind == ACCURACY else [group for group in load(results / ACCURACY) if group.name == OURS]
+        raise InputError(f"{folder}: holds no results; run python benchmarks/accuracy.py run --all first.")
+    beside = [] if kind == ACCURACY else [group for group in load(accuracy) if group.name == OURS]
     budgets = {group.budget for group in groups}
     shown = [group for group in (*beside, *groups) if group.budget in budgets]
-    sys.stdout.write(text(shown, [group for group in (*beside, *groups) if group.name == OURS]) + "\n")
-    draw(groups, results / kind / "curve.png")
+    sys.stdout.write(text(shown, [group for group in (*beside, *groups) if group.name == OURS], device.unit) + "\n")
+    draw(groups, folder / "curve.png", device.unit)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -130,7 +136,7 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="train and score: one run, or with --all those that have no result yet")
     run.add_argument("--side", choices=list(SIDES))
-    run.add_argument("--minutes", type=float, nargs="+", default=list(MINUTES), help="CPU minutes of training")
+    run.add_argument("--minutes", type=float, nargs="+", default=list(MINUTES), help="of training, CPU or wall")
     run.add_argument("--fold", type=int, help="its number, from 0")
     run.add_argument("--folds", type=int, default=FOLDS, help="how many parts the patients are dealt into")
     run.add_argument("--all", action="store_true", help="every run that the other options leave open")
@@ -141,6 +147,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--work_dir", type=Path, default=default_work_dir(), help="for weights and label volumes")
     table = commands.add_parser("table", help="print what the results come to; draw results/accuracy/curve.png")
     for command in (run, table):
+        command.add_argument("--device", choices=list(DEVICES), default=CPU.name, help="what is trained on")
         command.add_argument("--results_dir", type=Path, default=RESULTS, help="of the JSON files")
     table.add_argument("--ablation", action="store_true", help="the variants of ours instead of its opponents")
     return root
@@ -154,7 +161,8 @@ def main(argv: list[str] | None = None) -> int:
 
     def work() -> int:
         if options.command == "table":
-            tabulate(ABLATION if options.ablation else ACCURACY, options.results_dir)
+            kind = ABLATION if options.ablation else ACCURACY
+            tabulate(kind, options.results_dir, DEVICES[options.device])
             return 0
         runs = chosen(options)
         if options.all:

@@ -11,7 +11,6 @@ import difflib
 import functools
 import json
 import statistics
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import timing
 import torch
 from accuracy_clock import TrainingClock
+from accuracy_device import CPU, Device
 from accuracy_folds import Fold
 from accuracy_side import CALIBRATION_SHARE, CALIBRATION_STEPS, Calibration
 from ignite.engine import Engine, Events
@@ -54,6 +54,7 @@ class BundleSide:
         work_dir: folder of the model.
         configs: override files for train.json, in their order.
         knobs: overrides of single ids, of the training or of inference.json, after the files.
+        device: what it trains and predicts on.
         epoch_steps: steps after which an epoch is over, instead of one pass over the cases: a schedule that moves once
             an epoch can then end with a budget of few passes.
 
@@ -67,9 +68,10 @@ class BundleSide:
         work_dir: Path,
         configs: Sequence[Path],
         knobs: Mapping[str, Any],
+        device: Device = CPU,
         epoch_steps: int | None = None,
     ) -> None:
-        self.fold = fold
+        self.fold, self.device = fold, device
         self.ckpt_dir = work_dir / "models"
         self.configs = tuple(configs)
         self.knobs = dict(knobs)
@@ -83,9 +85,11 @@ class BundleSide:
             "bundle_root": str(BUNDLE),
             "datalist": fold.datalist,
             "modalities": list(fold.modalities),
-            "device": "$torch.device('cpu')",
-            "num_workers": 0,
+            "device": self._device,
         }
+        if not device.is_gpu:
+            # The clock would not count them.
+            fixed["num_workers"] = 0
         parser = read_config([TRAIN, *configs], of_training | fixed)
         parser["train::handlers"] = [h for h in parser["train::handlers"] if h["_target_"] in HANDLERS]
         if epoch_steps is not None:
@@ -100,10 +104,10 @@ class BundleSide:
 
     def calibrate(self, budget_s: float) -> Calibration:
         """Train a few steps and forget them."""
-        trainer, ends = self._trainer(MANY_EPOCHS)[1], [time.process_time()]
+        trainer, ends = self._trainer(MANY_EPOCHS)[1], [self.device.now()]
 
         def note(engine: Engine) -> None:
-            ends.append(time.process_time())
+            ends.append(self.device.now())
             if len(ends) > CALIBRATION_STEPS and ends[-1] - ends[0] > CALIBRATION_SHARE * budget_s:
                 engine.terminate()
 
@@ -157,7 +161,7 @@ class BundleSide:
                 "bundle_root": str(BUNDLE),
                 "ckpt_dir": str(self.ckpt_dir),
                 "output_dir": str(folder),
-                "device": "$torch.device('cpu')",
+                "device": self._device,
                 "num_workers": 0,
                 "cases": [{"case": item["case"], "image": item["image"]} for item in cases],
                 "inferer": inferer.get_parsed_content("validate::inferer"),
@@ -185,6 +189,10 @@ class BundleSide:
             "knobs": self.knobs,
             "million_parameters": sum(p.numel() for p in network.parameters()) / 1e6,
         }
+
+    @property
+    def _device(self) -> str:
+        return f"$torch.device('{self.device.name}')"
 
     def _parser(self, **overrides: Any) -> ConfigParser:
         # A copy, as a parser writes into what it is given, and the config is kept with the weights.

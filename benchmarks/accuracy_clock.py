@@ -1,8 +1,4 @@
-"""The clock of benchmarks/accuracy.py: CPU seconds that a training has used, and what happens at which of them.
-
-CPU and not wall time, so that a figure does not depend on what else the machine does. ``time.process_time`` counts all
-threads of the process and none of its children, which is why no side may train with worker processes.
-"""
+"""The clock of benchmarks/accuracy.py: seconds that a training has used, and what happens at which of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figure of benchmarks/accuracy.py: Dice against CPU minutes, a panel a budget."""
+"""The figure of benchmarks/accuracy.py: Dice against minutes, a panel a budget."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
+from accuracy_device import CPU
 from accuracy_table import Group
 from scripts.files import write_aside
 
@@ -15,12 +16,13 @@ from matplotlib import pyplot as plt  # noqa: E402  after the choice of backend
 PANEL_INCHES = (5.0, 3.6)
 
 
-def draw(groups: Sequence[Group], file: Path) -> None:
+def draw(groups: Sequence[Group], file: Path, unit: str = CPU.unit) -> None:
     """Write the curves of mean Dice over patients and regions as PNG.
 
     Args:
         groups: one or more.
         file: to write.
+        unit: which minutes they are.
     """
     budgets = sorted({group.budget for group in groups})
     names = sorted({group.name for group in groups})
@@ -32,7 +34,7 @@ def draw(groups: Sequence[Group], file: Path) -> None:
             used, dice = zip(*group.points(group.folds), strict=True)
             colour = f"C{names.index(group.name)}"
             axis.plot(used, dice, marker="o", color=colour, label=label(group))
-        axis.set(xlabel="CPU minutes of training", title=f"{budget[0]:g} minutes, folds of {budget[1]}", ylim=(0, 1))
+        axis.set(xlabel=f"{unit} of training", title=f"{budget[0]:g} minutes, folds of {budget[1]}", ylim=(0, 1))
         axis.grid(alpha=0.3)
         # Above the best of curves there is room; below the worst there is none.
         axis.legend(loc="upper left", ncols=2, fontsize="small")

@@ -20,6 +20,7 @@ from accuracy_side import Side
 from scripts.errors import InputError
 
 RECIPE, CASES, WEIGHTS = "recipe_sha256", "cases_sha256", "weights_sha256"
+DEVICE = "device"
 DESCRIPTIONS = ("_desc_", "_meta_")
 
 
@@ -76,11 +77,12 @@ def require_alike(results: Mapping[Path, Mapping[str, Any]]) -> None:
         results: by file.
 
     Raises:
-        InputError: two are of other cases, or two of the same side and variant of other recipes.
+        InputError: two are of other devices or other cases, or two of the same side and variant of other recipes.
     """
     first: dict[tuple[str, ...], Path] = {}
     for file, result in results.items():
         for key, what, group in (
+            (DEVICE, "another device", (DEVICE,)),
             (CASES, "other cases", (CASES,)),
             (RECIPE, "another recipe", (RECIPE, result["side"], result["variant"])),
         ):
@@ -93,7 +95,9 @@ def require_alike(results: Mapping[Path, Mapping[str, Any]]) -> None:
 
 
 def short(value: Any) -> str:
-    """The beginning of a digest, or names as they are."""
+    """The beginning of a digest, or a name or names as they are."""
     if value is None:
         return "not recorded"
-    return value[:8] if isinstance(value, str) else " ".join(map(str, value))
+    if isinstance(value, str):
+        return value[:8] if len(value) == 2 * hashlib.sha256().digest_size else value
+    return " ".join(map(str, value))

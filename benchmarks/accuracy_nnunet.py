@@ -4,7 +4,8 @@ The trainer is the stock ``nnUNetTrainer``, not a subclass: its own hooks are ca
 (``nnUNetTrainer.run_training``), less validation and the figures drawn after each epoch, which would cost minutes. An
 epoch is one iteration of its 250, so that the polynomial schedule, which moves once an epoch, has as fine steps as the
 budget allows. The three regions are trained as such (dataset.json's ``regions_class_order``), nnU-Net's best mode for
-BraTS, on all cases of the fold's training part (its fold ``all``). No process is started while the clock runs.
+BraTS, on all cases of the fold's training part (its fold ``all``). On a CPU no process is started while the clock
+runs; on a GPU it compiles and augments as it does by default.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import importlib.util
 import os
 import shutil
 import statistics
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ import numpy as np
 import timing  # noqa: F401  puts bundle/ on the path
 import torch
 from accuracy_clock import TrainingClock
+from accuracy_device import CPU, Device
 from accuracy_folds import SEED, Fold, read_image
 from accuracy_side import CALIBRATION_SHARE, CALIBRATION_STEPS, Calibration
 from monai.utils import set_determinism
@@ -52,12 +53,13 @@ class NnUnetSide:
         fold: whom to train on and whom to test.
         work_dir: gets nnU-Net's three folders.
         knobs: must be empty; nnU-Net configures itself.
+        device: what it trains and predicts on.
 
     Raises:
         InputError: a knob was given, or nnU-Net is not installed.
     """
 
-    def __init__(self, fold: Fold, work_dir: Path, knobs: Mapping[str, Any]) -> None:
+    def __init__(self, fold: Fold, work_dir: Path, knobs: Mapping[str, Any], device: Device = CPU) -> None:
         if knobs:
             raise InputError(f"nnU-Net configures itself, but {', '.join(knobs)} was given; leave overrides out.")
         if importlib.util.find_spec(PACKAGE) is None:
@@ -65,7 +67,7 @@ class NnUnetSide:
                 f"{PACKAGE}: is not installed, which the side nnunet needs; pip install -r requirements/bench.txt, or "
                 "name another --side."
             )
-        self.fold = fold
+        self.fold, self.device = fold, device
         self.root = work_dir.resolve() / "nnunet"
         self.trainer: Any = None
 
@@ -76,8 +78,9 @@ class NnUnetSide:
         raw = self.root / "raw"
         write_raw(raw / DATASET, self.fold)
         self._set_environment()
-        # The planner takes the number of augmenting processes for a number of threads, of which there is one at least.
-        os.environ[AUGMENTERS] = "1"
+        if not self.device.is_gpu:
+            # The planner takes the number of augmenting processes for that of threads, of which there is one at least.
+            os.environ[AUGMENTERS] = "1"
         with self._told():
             from nnunetv2.experiment_planning.plan_and_preprocess_api import (
                 extract_fingerprint_dataset,
@@ -88,16 +91,17 @@ class NnUnetSide:
             extract_fingerprint_dataset(DATASET_ID, num_processes=1, show_progress_bar=False)
             plan_experiment_dataset(DATASET_ID)
             preprocess_dataset(DATASET_ID, PLANS, (CONFIGURATION,), (1,), show_progress_bar=False)
-        os.environ[AUGMENTERS] = "0"
+        self._set_environment()
 
     def calibrate(self, budget_s: float) -> Calibration:
         """Train a few iterations and forget them."""
         with self._told():
             trainer, costs = self._begun(1), []
             while len(costs) < CALIBRATION_STEPS or sum(costs) < CALIBRATION_SHARE * budget_s:
-                started = time.process_time()
+                started = self.device.now()
                 trainer.train_step(next(trainer.dataloader_train))
-                costs.append(time.process_time() - started)
+                costs.append(self.device.now() - started)
+            end_loaders(trainer)
         return Calibration(statistics.median(costs[1:]), 1, len(costs))
 
     def train(self, clock: TrainingClock, epochs: int) -> tuple[int, int]:
@@ -113,6 +117,7 @@ class NnUnetSide:
                 is_over = clock.end_step()
                 trainer.num_epochs = clock.epochs_that_fit(trainer.current_epoch)
                 trainer.lr_scheduler.max_steps = trainer.num_epochs
+            end_loaders(trainer)
         return trainer.current_epoch, trainer.num_epochs
 
     def save(self) -> None:
@@ -143,7 +148,7 @@ class NnUnetSide:
         with self._told():
             from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-            predictor = nnUNetPredictor(use_mirroring=full, device=torch.device("cpu"), allow_tqdm=False)
+            predictor = nnUNetPredictor(use_mirroring=full, device=torch.device(self.device.name), allow_tqdm=False)
             predictor.initialize_from_trained_model_folder(str(self._model), (FOLD,), CHECKPOINT)
             for item in cases:
                 files = write_channels(own / "images", item)
@@ -174,15 +179,19 @@ class NnUnetSide:
         """What nnU-Net reads when it is imported."""
         names = {"nnUNet_raw": "raw", "nnUNet_preprocessed": "preprocessed", "nnUNet_results": "results"}
         os.environ.update({name: str(self.root / folder) for name, folder in names.items()})
-        os.environ.update({"nnUNet_compile": "f", AUGMENTERS: "0"})
+        if not self.device.is_gpu:
+            os.environ.update({"nnUNet_compile": "f", AUGMENTERS: "0"})
 
     def _begun(self, epochs: int) -> Any:
         """A trainer that has made its first weights and its loader, but no step."""
         from nnunetv2.run.run_training import get_trainer_from_args
 
         set_determinism(seed=SEED)
+        if self.device.is_gpu:
+            # As nnU-Net's own command does; the seed's deterministic kernels would slow it.
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = False, True
         trainer = get_trainer_from_args(
-            str(DATASET_ID), CONFIGURATION, FOLD, TRAINER, PLANS, device=torch.device("cpu")
+            str(DATASET_ID), CONFIGURATION, FOLD, TRAINER, PLANS, device=torch.device(self.device.name)
         )
         trainer.num_epochs, trainer.num_iterations_per_epoch = epochs, 1
         trainer.on_train_start()
@@ -194,6 +203,13 @@ class NnUnetSide:
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / "log.txt").open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
             yield
+
+
+def end_loaders(trainer: Any) -> None:
+    """Stop the processes that augment, as ``nnUNetTrainer.on_train_end`` does; a single-threaded loader has none."""
+    for loader in (trainer.dataloader_train, trainer.dataloader_val):
+        if hasattr(loader, "_finish"):
+            loader._finish()
 
 
 def write_raw(folder: Path, fold: Fold) -> None:

@@ -1,10 +1,9 @@
-"""One run of benchmarks/accuracy.py: a side trained in a fold for so many CPU minutes, scored, and kept as JSON."""
+"""One run of benchmarks/accuracy.py: a side trained in a fold for so many minutes, scored, and kept as JSON."""
 
 from __future__ import annotations
 
 import datetime
 import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +12,9 @@ from typing import Any
 import timing
 import torch
 from accuracy_clock import TrainingClock, cpu_s
+from accuracy_device import CPU, Device
 from accuracy_folds import FOLDS, SEED, Fold, make_fold
-from accuracy_identity import WEIGHTS, identity
+from accuracy_identity import DEVICE, WEIGHTS, identity
 from accuracy_scores import mean_dice, scores
 from accuracy_side import Side
 from accuracy_sides import OURS, make_side, recipe_name
@@ -34,12 +34,13 @@ class Run:
 
     Attributes:
         side: one of ``accuracy_sides.SIDES``.
-        minutes: CPU minutes of training.
+        minutes: of training, by the device's clock.
         fold: from 0.
         variant: name of an override set of the side's recipe; ``ours`` for the recipe as it is.
         configs: override files, for sides that are the bundle's.
         knobs: overrides of single ids, likewise.
         folds: how many there are. Recipes are chosen with other folds than they are compared with other systems in.
+        device: what it trains on.
     """
 
     side: str
@@ -49,6 +50,7 @@ class Run:
     configs: tuple[Path, ...] = ()
     knobs: Mapping[str, Any] = field(default_factory=dict)
     folds: int = FOLDS
+    device: Device = CPU
 
     @property
     def name(self) -> str:
@@ -59,11 +61,16 @@ class Run:
     @property
     def kind(self) -> str:
         """``ACCURACY``, or ``ABLATION`` for a variant, and for what variants in other folds are compared with."""
-        return ACCURACY if self.variant == OURS and self.folds == FOLDS else ABLATION
+        return folder_of(ACCURACY if self.variant == OURS and self.folds == FOLDS else ABLATION, self.device)
 
     def result_file(self, results: Path = RESULTS) -> Path:
         """Where the result is kept."""
         return results / self.kind / f"{self.name}.json"
+
+
+def folder_of(kind: str, device: Device) -> str:
+    """Name of the folder of results: minutes of a GPU are compared with none of a CPU."""
+    return f"{kind}_gpu" if device.is_gpu else kind
 
 
 def default_work_dir() -> Path:
@@ -79,6 +86,7 @@ def about(run: Run, side: Side, fold: Fold) -> dict[str, Any]:
         "minutes": run.minutes,
         "fold": run.fold,
         "folds": run.folds,
+        DEVICE: run.device.kind(),
         "test": [item["case"] for item in fold.test],
         **identity(side, fold),
         WEIGHTS: sha256(side.weights),
@@ -99,12 +107,14 @@ def execute(run: Run, dataset_dir: Path, work_dir: Path, results: Path = RESULTS
         The result.
 
     Raises:
-        InputError: the data or the configs are unusable.
+        InputError: the data or the configs are unusable, or the device is absent.
     """
-    torch.set_num_threads(1)
+    run.device.kind()
+    if not run.device.is_gpu:
+        torch.set_num_threads(1)
     folder = work_dir / run.kind / run.name
     fold = make_fold(dataset_dir, run.fold, run.folds)
-    side = make_side(run.side, fold, folder, run.configs, run.knobs)
+    side = make_side(run.side, fold, folder, run.configs, run.knobs, run.device)
     budget_s = 60 * run.minutes
     curve: list[dict[str, Any]] = []
 
@@ -118,7 +128,7 @@ def execute(run: Run, dataset_dir: Path, work_dir: Path, results: Path = RESULTS
             "%s: %.2f min, %d steps, mean Dice %.3f", run.name, used_s / 60, clock.steps, mean_dice(point["dice"])
         )
 
-    clock = TrainingClock(budget_s, snapshot)
+    clock = TrainingClock(budget_s, snapshot, now=run.device.now)
     side.prepare()
     # The process's own clock began with its first import.
     preparation_s = cpu_s()
@@ -132,9 +142,9 @@ def execute(run: Run, dataset_dir: Path, work_dir: Path, results: Path = RESULTS
         # A schedule that ended with its last snapshot, just short of the budget: the same weights once.
         curve.pop()
     snapshot(used_s)
-    started = time.process_time()
+    started = run.device.now()
     side.apply(fold.test, folder / "predictions", full=True)
-    inference_s = time.process_time() - started
+    inference_s = run.device.now() - started
     result = {
         **about(run, side, fold),
         "seed": SEED,
@@ -144,7 +154,7 @@ def execute(run: Run, dataset_dir: Path, work_dir: Path, results: Path = RESULTS
         "preparation_cpu_s": preparation_s,
         "calibration_cpu_s": calibration_s,
         "calibration_steps": calibration.steps,
-        "step_cpu_s": calibration.step_s,
+        f"step_{run.device.clock}_s": calibration.step_s,
         "steps_per_epoch": calibration.steps_per_epoch,
         "epochs_planned": epochs,
         "epochs_done": epochs_done,
@@ -153,7 +163,7 @@ def execute(run: Run, dataset_dir: Path, work_dir: Path, results: Path = RESULTS
         "minutes_used": used_s / 60,
         "curve": curve,
         "dice": scores(fold.test, folder / "predictions", fold.label_scheme),
-        "inference_cpu_s_per_case": inference_s / len(fold.test),
+        f"inference_{run.device.clock}_s_per_case": inference_s / len(fold.test),
         "machine": timing.machine(),
         "date": datetime.date.today().isoformat(),
     }

@@ -19,7 +19,7 @@ class Calibration:
     """What a side's training costs on this machine.
 
     Attributes:
-        step_s: CPU seconds of a step of the optimiser, the median of those measured.
+        step_s: seconds of a step, of the clock that counts, of the optimiser, the median of those measured.
         steps_per_epoch: as the side counts epochs.
         steps: how many were made, the first included; their weights are thrown away.
     """

@@ -24,6 +24,7 @@ from typing import Any
 
 import nibabel as nib
 from accuracy_bundle import BUNDLE, BundleSide
+from accuracy_device import CPU, Device
 from accuracy_folds import Fold
 from accuracy_nnunet import NnUnetSide
 from accuracy_side import Side
@@ -44,7 +45,14 @@ def recipe_name(side: str, variant: str) -> str:
     return variant if side == OURS else f"{side}-{variant}"
 
 
-def make_side(side: str, fold: Fold, work_dir: Path, configs: Sequence[Path], knobs: Mapping[str, Any]) -> Side:
+def make_side(
+    side: str,
+    fold: Fold,
+    work_dir: Path,
+    configs: Sequence[Path],
+    knobs: Mapping[str, Any],
+    device: Device = CPU,
+) -> Side:
     """A side in one fold.
 
     Args:
@@ -53,22 +61,23 @@ def make_side(side: str, fold: Fold, work_dir: Path, configs: Sequence[Path], kn
         work_dir: folder of what it keeps.
         configs: override files after its own.
         knobs: overrides of single ids after its own.
+        device: what it trains on.
 
     Raises:
         InputError: there is no such side, it has no such knob, or what it needs is not installed.
     """
     if side == OURS:
-        return BundleSide(fold, work_dir, configs, knobs)
+        return BundleSide(fold, work_dir, configs, knobs, device)
     if side == ZOO:
         size = whole_volume(fold)
         files = [config_file("configs/network/segresnet.json"), config_file("configs/recipe/zoo.json"), *configs]
         sizes = {"patch_size": size, "window_size": size}
-        return BundleSide(fold, work_dir, files, sizes | dict(knobs), epoch_steps=1)
+        return BundleSide(fold, work_dir, files, sizes | dict(knobs), device, epoch_steps=1)
     if side == PUBLISHED:
         files = [config_file("configs/recipe/original.json"), *configs]
-        return BundleSide(fold, work_dir, files, {"batch_size": PUBLISHED_BATCH} | dict(knobs))
+        return BundleSide(fold, work_dir, files, {"batch_size": PUBLISHED_BATCH} | dict(knobs), device)
     if side == NNUNET:
-        return NnUnetSide(fold, work_dir, knobs)
+        return NnUnetSide(fold, work_dir, knobs, device)
     raise InputError(f"side '{side}' is unknown; choose one of {', '.join(SIDES)}.")
 
 

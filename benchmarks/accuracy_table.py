@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from accuracy_clock import SNAPSHOTS
+from accuracy_device import CPU
 from accuracy_identity import require_alike
 from accuracy_sides import OURS, PUBLISHED, recipe_name
 from scripts import bootstrap
@@ -139,17 +140,18 @@ def minutes_to_reach(groups: Sequence[Group], goal: Group) -> float | None:
     return min(reached, default=None)
 
 
-def text(groups: Sequence[Group], baseline: Sequence[Group]) -> str:
+def text(groups: Sequence[Group], baseline: Sequence[Group], unit: str = CPU.unit) -> str:
     """The tables, then a line each of the figures that count.
 
     Args:
         groups: to be shown.
         baseline: ours, a budget each: what all others are compared with.
+        unit: which minutes they are.
     """
     lines = []
     for minutes, dealt in sorted({group.budget for group in groups}):
         budget = [group for group in groups if group.budget == (minutes, dealt)]
-        title = f"{minutes:g} CPU minutes, {dealt} folds, Dice with 95 % intervals over patients"
+        title = f"{minutes:g} {unit}, {dealt} folds, Dice with 95 % intervals over patients"
         lines += [title, SEEDS, *scores_table(budget), ""]
         lines += ["plain inference, mean Dice after a share of the minutes or later", *curve_table(budget), ""]
     return "\n".join(lines + figures(groups, baseline))

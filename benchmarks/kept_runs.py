@@ -15,7 +15,7 @@ import timing
 import torch
 from accuracy import DATASET_DIR
 from accuracy_folds import FOLDS, Fold, make_fold
-from accuracy_identity import CASES, RECIPE, WEIGHTS, require_alike, require_current
+from accuracy_identity import CASES, DEVICE, RECIPE, WEIGHTS, require_alike, require_current
 from accuracy_run import RESULTS, Run, default_work_dir
 from accuracy_side import Side
 from accuracy_sides import make_side
@@ -88,7 +88,7 @@ def open_run(run: Run, dataset_dir: Path, work_dir: Path, results: Path) -> Trai
             f"{side.weights}: holds other weights than {file} is of, such as those of a training that has not ended; "
             "let it end, or run it anew."
         )
-    kept = {key: result[key] for key in ("side", "variant", "minutes", "fold", "folds", RECIPE, CASES, WEIGHTS)}
+    kept = {key: result[key] for key in ("side", "variant", "minutes", "fold", "folds", DEVICE, RECIPE, CASES, WEIGHTS)}
     return Trained(run, side, fold, folder, work_dir, kept | {"machine": timing.machine()})
 
 

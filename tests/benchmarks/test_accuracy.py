@@ -25,9 +25,9 @@ from tiny import TINY, make_case, save, write_brats_folders, write_decathlon
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 
-accuracy, bundle, clock, folds, identity, nnunet, runs, scoring, sides, table = (
-    importlib.import_module(f"accuracy{name}")
-    for name in ("", "_bundle", "_clock", "_folds", "_identity", "_nnunet", "_run", "_scores", "_sides", "_table")
+MODULES = "", "_bundle", "_clock", "_device", "_folds", "_identity", "_nnunet", "_run", "_scores", "_sides", "_table"
+accuracy, bundle, clock, device, folds, identity, nnunet, runs, scoring, sides, table = (
+    importlib.import_module(f"accuracy{name}") for name in MODULES
 )
 SMALL = {name: value for name, value in TINY.items() if name not in ("epochs", "val_interval")}
 MINUTES = 0.03
@@ -231,6 +231,9 @@ def test_results_that_do_not_belong_together_are_no_table(tmp_path: Path) -> Non
     kept(tmp_path, "published", 0, {"a": 0.6}, [(16, 0.5)], cases_sha256="other")
     with pytest.raises(InputError, match="is of other cases"):
         table.load(tmp_path)
+    kept(tmp_path, "published", 0, {"a": 0.6}, [(16, 0.5)], device="NVIDIA T4")
+    with pytest.raises(InputError, match="is of another device .NVIDIA T4. than ours-16min-fold0of5.json .cpu."):
+        table.load(tmp_path)
 
 
 def test_epochs_of_one_step_still_pass_over_every_case(
@@ -310,6 +313,7 @@ def kept(
         "minutes": minutes,
         "fold": fold,
         "folds": folds,
+        "device": "cpu",
         "recipe_sha256": side,
         "cases_sha256": "the same",
         "patients": {case: case for case in final},
@@ -399,3 +403,25 @@ def test_the_command_line_names_runs(capsys: pytest.CaptureFixture[str]) -> None
         accuracy.chosen(accuracy.parser().parse_args([*line, "--fold", "2"]))
     assert accuracy.main(["run", "--side", "ours", "--minutes", "10"]) == 1
     assert "one run needs --side" in capsys.readouterr().err
+
+
+def test_a_gpu_counts_wall_seconds_and_lets_each_side_load_as_it_wants(tiny_decathlon: Path, tmp_path: Path) -> None:
+    """The part of it that needs none; that a GPU trains so has not been tried."""
+    fold = folds.make_fold(tiny_decathlon, 0)
+    on_cpu, on_gpu = (
+        bundle.BundleSide(fold, tmp_path, [], {"num_workers": 3}, one) for one in (device.CPU, device.GPU)
+    )
+    assert (on_cpu.config["num_workers"], on_gpu.config["num_workers"]) == (0, 3)
+    assert on_gpu.config["device"] == "$torch.device('cuda')" and on_cpu.config["device"] == "$torch.device('cpu')"
+    assert runs.Run("ours", 10, 0, device=device.GPU).result_file(tmp_path).parent == tmp_path / "accuracy_gpu"
+    assert runs.Run("ours", 10, 0).result_file(tmp_path).parent == tmp_path / "accuracy"
+    before = device.CPU.now()
+    time.sleep(0.3)
+    assert device.CPU.now() - before < 0.2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_asked_for(tiny_decathlon: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["run", "--side", "ours", "--minutes", "1", "--fold", "0", "--dataset_dir", str(tiny_decathlon)]
+    assert accuracy.main([*words, "--device", "cuda"]) == 1
+    assert "--device cuda: PyTorch finds no GPU on this machine; give --device cpu." in capsys.readouterr().err
