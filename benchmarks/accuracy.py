@@ -29,11 +29,13 @@ from accuracy_folds import FOLDS, Fold, make_fold
 from accuracy_identity import require_current
 from accuracy_run import ABLATION, ACCURACY, RESULTS, Run, default_work_dir, execute, folder_of
 from accuracy_sides import OURS, SIDES, config_file, make_side
-from accuracy_table import load, text
+from accuracy_statistics import NOTES
+from accuracy_table import Group, load, text
 from scripts.errors import InputError, one_sentence
 from scripts.files import read_json
 
 MINUTES = (10.0, 40.0)
+LEAST_FOLDS = 2
 DATASET_DIR = timing.ROOT.parent / "shared/data/Task01_BrainTumour_2mm"
 
 
@@ -62,7 +64,9 @@ def chosen(options: argparse.Namespace) -> list[Run]:
     if has_overrides and not options.side:
         raise InputError(f"variant '{options.variant}' is of no side; add --side, such as --side {OURS}.")
     sides = [options.side] if options.side else list(SIDES)
-    if options.fold is not None and options.fold >= options.folds:
+    if options.folds < LEAST_FOLDS:
+        raise InputError(f"--folds {options.folds}: at least {LEAST_FOLDS} are wanted, to train and to test.")
+    if options.fold is not None and not 0 <= options.fold < options.folds:
         raise InputError(f"--fold {options.fold}: there are {options.folds} folds, from 0 to {options.folds - 1}.")
     folds = range(options.folds) if options.fold is None else [options.fold]
     configs = tuple(config_file(name) for name in options.config)
@@ -113,8 +117,13 @@ def is_done(run: Run, fold: Fold, options: argparse.Namespace) -> bool:
     return True
 
 
-def tabulate(kind: str, results: Path, device: Device) -> None:
-    """Print what the kept results come to, and draw their curves.
+def tables(kind: str, results: Path, device: Device) -> tuple[list[Group], str]:
+    """The kept results of one kind, and what they come to in Markdown.
+
+    Args:
+        kind: ``ACCURACY`` or ``ABLATION``.
+        results: folder of results.
+        device: what was trained on.
 
     Raises:
         InputError: there are none, or they do not belong together.
@@ -126,8 +135,18 @@ def tabulate(kind: str, results: Path, device: Device) -> None:
     beside = [] if kind == ACCURACY else [group for group in load(accuracy) if group.name == OURS]
     budgets = {group.budget for group in groups}
     shown = [group for group in (*beside, *groups) if group.budget in budgets]
-    sys.stdout.write(text(shown, [group for group in (*beside, *groups) if group.name == OURS], device.unit) + "\n")
-    draw(groups, folder / "curve.png", device.unit)
+    return groups, text(shown, [group for group in (*beside, *groups) if group.name == OURS], device.unit)
+
+
+def tabulate(kind: str, results: Path, device: Device) -> None:
+    """Print the tables, and draw the curves.
+
+    Raises:
+        InputError: see :func:`tables`.
+    """
+    groups, told = tables(kind, results, device)
+    sys.stdout.write(f"{NOTES}\n\n{told}\n")
+    draw(groups, results / folder_of(kind, device) / "curve.png", device.unit)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -204,6 +204,8 @@ class BundleSide:
     def _trainer(self, epochs: int) -> tuple[ConfigParser, Engine]:
         """The parser, which holds all objects, and its trainer; the same weights and order for the same seed."""
         set_determinism(seed=self.config["seed"])
+        if not self.config["deterministic"]:
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = False, True
         parser = self._parser(epochs=epochs)
         parser["train::dataset"] = self.dataset
         return parser, parser.get_parsed_content("train::trainer")

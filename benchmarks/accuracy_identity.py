@@ -21,6 +21,8 @@ from scripts.errors import InputError
 
 RECIPE, CASES, WEIGHTS = "recipe_sha256", "cases_sha256", "weights_sha256"
 DEVICE = "device"
+# By which a result is found.
+RUN_KEYS = ("side", "variant", "minutes", "fold", "folds")
 DESCRIPTIONS = ("_desc_", "_meta_")
 
 
@@ -81,6 +83,8 @@ def require_alike(results: Mapping[Path, Mapping[str, Any]]) -> None:
     """
     first: dict[tuple[str, ...], Path] = {}
     for file, result in results.items():
+        if missing := [key for key in RUN_KEYS if key not in result]:
+            raise InputError(f"{file}: is no result of a run, as it has no {missing[0]}; move it out of the folder.")
         for key, what, group in (
             (DEVICE, "another device", (DEVICE,)),
             (CASES, "other cases", (CASES,)),

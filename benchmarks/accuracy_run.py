@@ -15,7 +15,7 @@ from accuracy_clock import TrainingClock, cpu_s
 from accuracy_device import CPU, Device
 from accuracy_folds import FOLDS, SEED, Fold, make_fold
 from accuracy_identity import DEVICE, WEIGHTS, identity
-from accuracy_scores import mean_dice, scores
+from accuracy_scores import EMPTY_REGIONS, empty_regions, mean_dice, scores
 from accuracy_side import Side
 from accuracy_sides import OURS, make_side, recipe_name
 from scripts.checkpoints import sha256
@@ -88,6 +88,7 @@ def about(run: Run, side: Side, fold: Fold) -> dict[str, Any]:
         "folds": run.folds,
         DEVICE: run.device.kind(),
         "test": [item["case"] for item in fold.test],
+        EMPTY_REGIONS: empty_regions(fold.test, fold.label_scheme),
         **identity(side, fold),
         WEIGHTS: sha256(side.weights),
     }

@@ -6,11 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import timing  # noqa: F401  puts bundle/ on the path
+import torch
 from scripts.evaluate import Comparison, score_pair
 from scripts.label_folders import Pair, check_grids
+from scripts.labels import REGIONS, get_scheme, labels_to_regions
 from scripts.predictions import label_file
+
+# Key of results.
+EMPTY_REGIONS = "empty_regions"
 
 
 def dice_of_files(
@@ -49,6 +55,21 @@ def scores(
         )
         for item in cases
     }
+
+
+def empty_regions(cases: Sequence[Mapping[str, Any]], label_scheme: str) -> dict[str, list[str]]:
+    """Case to the regions of which its reference has no voxel, where Dice is 1 or 0.
+
+    Args:
+        cases: items with ``case`` and ``label``.
+        label_scheme: of the references.
+    """
+    found = {}
+    for item in cases:
+        ids = torch.from_numpy(np.asarray(nib.load(item["label"]).dataobj).round().astype(np.uint8))
+        masks = labels_to_regions(ids[None], get_scheme(label_scheme), REGIONS, item["case"], torch.bool)
+        found[item["case"]] = [region for region, mask in zip(REGIONS, masks, strict=True) if not mask.any()]
+    return found
 
 
 def mean_dice(cases: Mapping[str, Mapping[str, float]]) -> float:

@@ -12,16 +12,14 @@ import numpy as np
 from accuracy_clock import SNAPSHOTS
 from accuracy_device import CPU
 from accuracy_identity import require_alike
+from accuracy_scores import EMPTY_REGIONS
 from accuracy_sides import OURS, PUBLISHED, recipe_name
-from scripts import bootstrap
+from accuracy_statistics import COLUMNS, MEAN, column, interval, markdown, row, span
 from scripts.files import read_json
 from scripts.labels import REGIONS
 
-MEAN = "mean"
-COLUMNS = (*REGIONS, MEAN)
+MEAN_AT = COLUMNS.index(MEAN)
 SHARES = (*SNAPSHOTS, 1.0)
-# Printed with the intervals, which resample patients and nothing else.
-SEEDS = "one training a fold, of one seed: how far trainings of other seeds lie apart is in no interval"
 
 
 @dataclass
@@ -33,7 +31,8 @@ class Group:
         minutes: of training in each fold.
         dealt: how many parts the patients were dealt into.
         folds: those there are.
-        patients: Dice of each patient, in the order of ``COLUMNS``; of several cases of a patient the mean.
+        patients: values of each patient, in the order of ``COLUMNS``; of several cases of a patient the mean.
+        empty: of each region, how many of the cases have none of it.
         curves: of each fold, points of minutes used and mean Dice over cases and regions.
         used: minutes that each fold really used.
     """
@@ -43,6 +42,7 @@ class Group:
     dealt: int
     folds: list[int] = field(default_factory=list)
     patients: dict[str, np.ndarray] = field(default_factory=dict)
+    empty: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REGIONS, 0))
     curves: dict[int, list[tuple[float, float]]] = field(default_factory=dict)
     used: list[float] = field(default_factory=list)
 
@@ -56,10 +56,12 @@ class Group:
         self.folds.append(result["fold"])
         by_patient = defaultdict(list)
         for case, dice in result["dice"].items():
-            by_patient[result["patients"][case]].append(row(dice))
+            by_patient[result["patients"][case]].append(row(dice, result[EMPTY_REGIONS][case]))
+            for region in result[EMPTY_REGIONS][case]:
+                self.empty[region] += 1
         self.patients |= {patient: np.mean(rows, axis=0) for patient, rows in by_patient.items()}
         self.curves[result["fold"]] = [
-            (point["minutes"], float(np.mean([row(dice)[-1] for dice in point["dice"].values()])))
+            (point["minutes"], float(np.mean([row(dice)[MEAN_AT] for dice in point["dice"].values()])))
             for point in result["curve"]
         ]
         self.used.append(result["minutes_used"])
@@ -75,12 +77,6 @@ class Group:
     def curve(self, folds: Iterable[int]) -> list[float]:
         """The Dice of :meth:`points`."""
         return [dice for _, dice in self.points(folds)]
-
-
-def row(dice: Mapping[str, float]) -> list[float]:
-    """A case's Dice in the order of ``COLUMNS``."""
-    values = [dice[region] for region in REGIONS]
-    return [*values, float(np.mean(values))]
 
 
 def at(curve: Sequence[tuple[float, float]], minutes: float) -> tuple[float, float]:
@@ -107,19 +103,11 @@ def load(folder: Path, *beside: Path) -> list[Group]:
     return sorted(groups.values(), key=lambda group: (group.budget, group.name != OURS, group.name))
 
 
-def interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean over patients (n,) with its 95 % percentile bootstrap interval (scripts.bootstrap)."""
-    low, high = bootstrap.interval(values)
-    return float(values.mean()), float(low), float(high)
-
-
 def difference(one: Group, other: Group) -> dict[str, tuple[float, float, float]]:
     """Mean paired difference ``one`` minus ``other`` over the patients that both tested, a column, with intervals."""
     shared = sorted(one.patients.keys() & other.patients.keys())
-    if not shared:
-        return {}
-    pairs = np.array([one.patients[patient] - other.patients[patient] for patient in shared])
-    return {column: interval(pairs[:, index]) for index, column in enumerate(COLUMNS)}
+    pairs = [one.patients[patient] - other.patients[patient] for patient in shared]
+    return {name: interval(column(pairs, name)) for name in COLUMNS} if pairs else {}
 
 
 def minutes_to_reach(groups: Sequence[Group], goal: Group) -> float | None:
@@ -141,7 +129,7 @@ def minutes_to_reach(groups: Sequence[Group], goal: Group) -> float | None:
 
 
 def text(groups: Sequence[Group], baseline: Sequence[Group], unit: str = CPU.unit) -> str:
-    """The tables, then a line each of the figures that count.
+    """The tables in Markdown, a set of them a budget, then the ratios.
 
     Args:
         groups: to be shown.
@@ -151,52 +139,53 @@ def text(groups: Sequence[Group], baseline: Sequence[Group], unit: str = CPU.uni
     lines = []
     for minutes, dealt in sorted({group.budget for group in groups}):
         budget = [group for group in groups if group.budget == (minutes, dealt)]
-        title = f"{minutes:g} {unit}, {dealt} folds, Dice with 95 % intervals over patients"
-        lines += [title, SEEDS, *scores_table(budget), ""]
-        lines += ["plain inference, mean Dice after a share of the minutes or later", *curve_table(budget), ""]
-    return "\n".join(lines + figures(groups, baseline))
+        own = next((group for group in baseline if group.budget == (minutes, dealt)), None)
+        lines += [f"Dice after {minutes:g} {unit} of training, {dealt} folds:", "", *scores_table(budget), ""]
+        lines += [*empty_note(budget), ""]
+        if own and len(budget) > 1:
+            lines += [f"{OURS} less the other, patient by patient:", "", *differences_table(own, budget), ""]
+        lines += ["Mean Dice, plain inference, after a share of the minutes or later:", "", *curve_table(budget), ""]
+    return "\n".join([*lines, *ratios(groups, baseline)]).rstrip()
 
 
 def scores_table(groups: Sequence[Group]) -> list[str]:
     """A line a group: patients, folds, minutes used, and mean with interval of each column."""
-    width = max(len(group.name) for group in groups)
-    lines = [f"{'':<{width}}  n  folds      min used  " + "  ".join(f"{column:<22}" for column in COLUMNS).rstrip()]
+    rows = []
     for group in groups:
-        table = np.array(list(group.patients.values()))
-        cells = [span(interval(table[:, index])) for index in range(len(COLUMNS))]
+        cells = [span(interval(column(group.patients.values(), name))) for name in COLUMNS]
         folds = " ".join(map(str, sorted(group.folds)))
-        lines.append(
-            f"{group.name:<{width}} {len(table):>2}  {folds:<9}  {np.mean(group.used):>8.2f}  " + "  ".join(cells)
-        )
-    return lines
+        rows.append([group.name, str(len(group.patients)), folds, f"{np.mean(group.used):.2f}", *cells])
+    return markdown(["", "patients", "folds", "minutes used", *COLUMNS], rows)
+
+
+def empty_note(groups: Sequence[Group]) -> list[str]:
+    """How often a region is empty, where Dice is 1 or 0, in the group of most cases."""
+    most = max(groups, key=lambda group: len(group.patients))
+    counts = [f"{region} in {count} cases" for region, count in most.empty.items() if count]
+    return [f"Empty in the truth of {most.name}'s {len(most.patients)} patients: {', '.join(counts) or 'no region'}."]
+
+
+def differences_table(own: Group, groups: Sequence[Group]) -> list[str]:
+    """A line each opponent or variant: what ours has more of, in each column."""
+    rows = []
+    for group in groups:
+        if group.name != OURS and (found := difference(own, group)):
+            shared = len(own.patients.keys() & group.patients.keys())
+            rows.append([group.name, str(shared), *(span(found[name], sign="+") for name in COLUMNS)])
+    return markdown([f"{OURS} less", "patients", *COLUMNS], rows)
 
 
 def curve_table(groups: Sequence[Group]) -> list[str]:
     """A line a group: mean Dice at each share of the budget."""
-    width = max(len(group.name) for group in groups)
-    lines = [f"{'':<{width}}  " + "  ".join(f"{share:>6.4g}" for share in SHARES)]
-    for group in groups:
-        lines.append(f"{group.name:<{width}}  " + "  ".join(f"{dice:>6.3f}" for dice in group.curve(group.folds)))
-    return lines
+    rows = [[group.name, *(f"{dice:.3f}" for dice in group.curve(group.folds))] for group in groups]
+    return markdown(["", *(f"{share:.4g}" for share in SHARES)], rows)
 
 
-def figures(groups: Sequence[Group], baseline: Sequence[Group]) -> list[str]:
-    """``DIFFERENCE`` lines, all columns of each opponent or variant, then ``RATIO`` lines."""
+def ratios(groups: Sequence[Group], baseline: Sequence[Group]) -> list[str]:
+    """``RATIO`` lines: how many times sooner ours has what the published recipe ends with."""
     lines = []
-    for group in groups:
-        if group.name == OURS:
-            continue
-        for own in (own for own in baseline if own.budget == group.budget):
-            for column, values in difference(own, group).items():
-                lines.append(f"DIFFERENCE {OURS}-{group.name} {column} {group.minutes:g}min {span(values, sign='+')}")
     for goal in (group for group in groups if group.name == PUBLISHED):
         reached = minutes_to_reach(baseline, goal)
         what = f"{PUBLISHED}/{OURS} minutes to the Dice that {PUBLISHED} has after {goal.minutes:g}min"
         lines.append(f"RATIO {what} {goal.minutes / reached:.2f}" if reached else f"RATIO {what} not reached")
     return lines
-
-
-def span(values: tuple[float, float, float], sign: str = "") -> str:
-    """``0.812 (0.790 to 0.834)``."""
-    middle, low, high = (f"{value:{sign}.3f}" for value in values)
-    return f"{middle} ({low} to {high})"

@@ -138,7 +138,7 @@ def compare_dice(folder: Path, dataset_dir: Path | None, precision: str) -> dict
 
 def main() -> None:
     """Measure."""
-    parser = timing.arguments(__doc__, rounds=2)
+    parser = timing.arguments(__doc__, rounds=3)
     parser.add_argument("--compile", action="store_true", help="one pass also by torch.compile (two minutes more)")
     parser.add_argument("--weights", type=Path, help="folder of model.pt and model.json to score with")
     parser.add_argument("--dataset_dir", type=Path, help="labelled patients to score; default the model's test part")

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import timing  # noqa: F401  puts bundle/ on the path
-from accuracy_scores import scores
+from accuracy_scores import EMPTY_REGIONS, scores
 from accuracy_sides import OURS, make_side
-from accuracy_table import COLUMNS, interval, row, span
+from accuracy_statistics import COLUMNS, PRESENT, column, interval, markdown, row, span
 from kept_runs import Trained, command_line, judge_one_side, load
 from scripts.errors import one_sentence
 from scripts.files import write_json
@@ -35,9 +35,8 @@ SMALL_COMPONENTS = {"min_component_mm3": {"TC": 100.0, "WT": 100.0, "ET": 100.0}
 WAYS: dict[str, dict[str, Any]] = {
     DEFAULT: {},
     "flips": {"tta_axes": [0, 1, 2]},
-    "overlap of 0.5": {"window_overlap": 0.5},
+    "overlap of 0.75": {"window_overlap": 0.75},
     "one pass, whatever the size": {"one_pass_ratio": 100.0},
-    "sliding window over the volume": {"inference_mode": "sliding_window"},
 }
 RULES: dict[str, Mapping[str, Any]] = {
     "small enhancing tumour is core": SMALL_ENHANCING,
@@ -70,23 +69,28 @@ def find(trained: Trained) -> dict[str, Any]:
 
 
 def text(folder: Path, minutes: float) -> str:
-    """A line a way: mean Dice, its difference from the default with intervals over cases, and what it costs.
+    """A line a way in Markdown: its cost, how many cases it changes, and its Dice less the default's.
 
     Raises:
         InputError: nothing has been run with that budget, or what has does not belong together.
     """
-    found = [result["ways"] for result in load(folder, minutes)]
-    width = max(map(len, found[0]))
-    lines = [f"{minutes:g} CPU minutes of training; Dice less the default's, 95 % intervals over cases"]
-    for name in found[0]:
-        cases = [(way[DEFAULT]["dice"][case], dice) for way in found for case, dice in way[name]["dice"].items()]
-        pairs = np.array([(row(default), row(dice)) for default, dice in cases])
-        seconds = np.mean([way[name]["cpu_s_per_case"] for way in found])
-        told = f"{name:<{width}}  n {len(pairs):>2}  mean {pairs[:, 1, -1].mean():.3f}  {seconds:5.1f} CPU s a case"
-        for index, column in enumerate(COLUMNS if name != DEFAULT else ()):
-            told += f"  {column} {span(interval(pairs[:, 1, index] - pairs[:, 0, index]), sign='+')}"
-        lines.append(told)
-    return "\n".join(lines)
+    found = load(folder, minutes)
+    rows = []
+    for name in found[0]["ways"]:
+        values, differences = [], []
+        for result in found:
+            for case, dice in result["ways"][name]["dice"].items():
+                empty = result[EMPTY_REGIONS][case]
+                values.append(row(dice, empty))
+                differences.append(np.subtract(values[-1], row(result["ways"][DEFAULT]["dice"][case], empty)))
+        changed = sum(bool(np.nan_to_num(difference).any()) for difference in differences)
+        seconds = np.mean([result["ways"][name]["cpu_s_per_case"] for result in found])
+        cells = [name, f"{seconds:.1f}", f"{changed} of {len(values)}", f"{column(values, PRESENT).mean():.3f}"]
+        told = [span(interval(column(differences, one)), sign="+") if name != DEFAULT else "" for one in COLUMNS]
+        rows.append([*cells, *told])
+    head = ["", "CPU s a case", "cases changed", PRESENT, *(f"{one}, less the default's" for one in COLUMNS)]
+    title = f"Dice after {minutes:g} CPU minutes of training, and what it is more than the default's:"
+    return "\n".join([title, "", *markdown(head, rows)])
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -15,10 +15,12 @@ import timing
 import torch
 from accuracy import DATASET_DIR
 from accuracy_folds import FOLDS, Fold, make_fold
-from accuracy_identity import CASES, DEVICE, RECIPE, WEIGHTS, require_alike, require_current
-from accuracy_run import RESULTS, Run, default_work_dir
+from accuracy_identity import CASES, DEVICE, RECIPE, RUN_KEYS, WEIGHTS, require_alike, require_current
+from accuracy_run import ACCURACY, RESULTS, Run, default_work_dir
+from accuracy_scores import EMPTY_REGIONS
 from accuracy_side import Side
 from accuracy_sides import make_side
+from accuracy_statistics import NOTES
 from scripts.checkpoints import sha256
 from scripts.errors import InputError
 from scripts.files import read_json, write_json
@@ -88,23 +90,33 @@ def open_run(run: Run, dataset_dir: Path, work_dir: Path, results: Path) -> Trai
             f"{side.weights}: holds other weights than {file} is of, such as those of a training that has not ended; "
             "let it end, or run it anew."
         )
-    kept = {key: result[key] for key in ("side", "variant", "minutes", "fold", "folds", DEVICE, RECIPE, CASES, WEIGHTS)}
+    kept = {key: result[key] for key in (*RUN_KEYS, DEVICE, EMPTY_REGIONS, RECIPE, CASES, WEIGHTS)}
     return Trained(run, side, fold, folder, work_dir, kept | {"machine": timing.machine()})
 
 
 def load(folder: Path, minutes: float) -> list[dict[str, Any]]:
     """The results of one budget in a folder, in the order of their names.
 
+    Args:
+        folder: of results, beside that of the runs themselves.
+        minutes: the budget.
+
     Raises:
-        InputError: there are none, or they do not belong together.
+        InputError: there are none, they do not belong together, or a run has been trained anew since.
     """
     found = {file: read_json(file, "result") for file in sorted(folder.glob("*.json"))}
-    found = {file: result for file, result in found.items() if result["minutes"] == minutes}
+    found = {file: result for file, result in found.items() if result.get("minutes") == minutes}
     if not found:
         raise InputError(
             f"{folder}: holds no result of {minutes:g} minutes; run benchmarks/{folder.name}.py run first."
         )
     require_alike(found)
+    for file, result in found.items():
+        run = folder.parent / ACCURACY / file.name
+        if run.is_file() and read_json(run, "result").get(WEIGHTS) != result.get(WEIGHTS):
+            raise InputError(
+                f"{file}: is of other weights than {run} has now; run benchmarks/{folder.name}.py run again."
+            )
     return list(found.values())
 
 
@@ -125,7 +137,14 @@ def command_line(
     return root, run
 
 
-def run_each(script: str, name: str, sides: Sequence[str], options: argparse.Namespace, more: Sequence[str]) -> int:
+def run_each(
+    script: str,
+    name: str,
+    sides: Sequence[str],
+    options: argparse.Namespace,
+    more: Sequence[str] = (),
+    lacks: Callable[[dict[str, Any]], bool] = lambda result: False,
+) -> int:
     """Start a script for each run that has ended and is not yet judged by it; stop at the first that fails.
 
     A process a run: nnU-Net keeps its folders in the environment that it was imported with.
@@ -136,6 +155,7 @@ def run_each(script: str, name: str, sides: Sequence[str], options: argparse.Nam
         sides: those that it knows.
         options: of :func:`command_line`.
         more: its own options, as words of the command line.
+        lacks: whether a result that is there lacks something that the options ask for.
 
     Raises:
         InputError: no run of that budget has ended.
@@ -151,7 +171,7 @@ def run_each(script: str, name: str, sides: Sequence[str], options: argparse.Nam
             f"{options.results_dir}: holds no trained run of {options.minutes:g} minutes; run benchmarks/accuracy.py "
             "run first."
         )
-    for run in (run for run in ended if not is_judged(run, options.results_dir, name)):
+    for run in (run for run in ended if not is_judged(run, options.results_dir, name, lacks)):
         command = [sys.executable, script, "run", "--side", run.side, "--minutes", f"{run.minutes:g}"]
         command += ["--fold", str(run.fold), "--dataset_dir", str(options.dataset_dir)]
         command += ["--work_dir", str(options.work_dir), "--results_dir", str(options.results_dir), *more]
@@ -183,18 +203,19 @@ def judge_one_side(
         InputError: what is asked for cannot be done.
     """
     if options.command == "table":
-        sys.stdout.write(text(options.results_dir / name, options.minutes) + "\n")
+        sys.stdout.write(text(options.results_dir / name, options.minutes) + "\n\n" + NOTES + "\n")
         return 0
     if options.fold is None:
-        return run_each(script, name, (side,), options, [])
+        return run_each(script, name, (side,), options)
     run = Run(side, options.minutes, options.fold)
     judge(name, run, options.dataset_dir, options.work_dir, options.results_dir, find)
     return 0
 
 
-def is_judged(run: Run, results: Path, name: str) -> bool:
-    """Whether the folder ``name`` of ``results`` has a result of the weights that the run has now."""
+def is_judged(run: Run, results: Path, name: str, lacks: Callable[[dict[str, Any]], bool]) -> bool:
+    """Whether the folder ``name`` of ``results`` has a whole result of the weights that the run has now."""
     file = results / name / f"{run.name}.json"
     if not file.is_file():
         return False
-    return read_json(file, "result").get(WEIGHTS) == read_json(run.result_file(results), "result").get(WEIGHTS)
+    result, now = read_json(file, "result"), read_json(run.result_file(results), "result")
+    return result.get(WEIGHTS) == now.get(WEIGHTS) and not lacks(result)

@@ -18,6 +18,8 @@ Affine = NDArray[np.float64]
 
 ORIENTATION = "other orientation"
 NOISE_FACTOR = 3.0
+# In standard deviations of the brain's intensities: three times the noise of a clean scan is hardly visible.
+STRONG_NOISE = 0.3
 # Order and size of the polynomial as torchio 0.20's RandomBiasField has them by default (after Sudre et al. 2017,
 # doi:10.1007/978-3-319-68127-6_12): coefficients up to 0.5.
 BIAS_ORDER, BIAS_COEFFICIENT = 3, 0.5
@@ -53,14 +55,27 @@ def without(channel: int) -> Callable[[Image, Affine, int], tuple[Image, Affine]
 
 
 def noisier(image: Image, affine: Affine, seed: int) -> tuple[Image, Affine]:
-    """Noise of ``NOISE_FACTOR`` times the standard deviation that each modality has, Rician as of a magnitude image."""
+    """Noise of ``NOISE_FACTOR`` times the standard deviation that each modality has."""
+    brain = brain_of(image)
+    levels = [noise_level(image[..., channel], brain) for channel in range(image.shape[-1])]
+    return with_noise(image, [level * np.sqrt(NOISE_FACTOR**2 - 1) for level in levels], seed), affine
+
+
+def much_noisier(image: Image, affine: Affine, seed: int) -> tuple[Image, Affine]:
+    """Noise of ``STRONG_NOISE`` standard deviations of each modality in the brain, besides its own."""
+    brain = brain_of(image)
+    levels = [STRONG_NOISE * float(image[..., channel][brain].std()) for channel in range(image.shape[-1])]
+    return with_noise(image, levels, seed), affine
+
+
+def with_noise(image: Image, levels: Sequence[float], seed: int) -> Image:
+    """Rician noise, as of a magnitude image, of a standard deviation a modality, over the brain."""
     rng, brain, changed = np.random.default_rng(seed), brain_of(image), image.copy()
-    for channel in range(image.shape[-1]):
+    for channel, sigma in enumerate(levels):
         volume = image[..., channel]
-        sigma = noise_level(volume, brain) * np.sqrt(NOISE_FACTOR**2 - 1)
         real, imaginary = (rng.normal(0, sigma, volume.shape).astype(np.float32) for _ in range(2))
         changed[..., channel] = np.where(brain, np.hypot(volume + real, imaginary), volume)
-    return changed, affine
+    return changed
 
 
 def biased(image: Image, affine: Affine, seed: int) -> tuple[Image, Affine]:
@@ -114,6 +129,7 @@ def perturbations(modalities: Sequence[str]) -> list[Perturbation]:
     return [
         *(Perturbation(f"no {name}", without(channel)) for channel, name in enumerate(modalities)),
         Perturbation("3x noise", noisier),
+        Perturbation("strong noise", much_noisier),
         Perturbation("bias field", biased),
         Perturbation(ORIENTATION, reoriented, moves=True),
     ]

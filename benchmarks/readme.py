@@ -1,18 +1,30 @@
-"""Renders the table of benchmarks/README.md from the kept results: ``python benchmarks/readme.py [--check]``."""
+"""Renders the tables of benchmarks/README.md from the kept results: ``python benchmarks/readme.py [--check]``."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import inference_choices
+import robustness
+import uncertainty
+from accuracy import tables
+from accuracy_device import CPU
+from accuracy_run import ABLATION, ACCURACY
+from accuracy_statistics import NOTES
+from inference_choices import CHOICES
+from robustness import ROBUSTNESS
+from uncertainty import UNCERTAINTY
 
 FOLDER = Path(__file__).resolve().parent
 RESULTS = FOLDER / "results"
 README = FOLDER / "README.md"
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+BEGIN, END = "<!-- {}: begin -->", "<!-- {}: end -->"
 
 
 def number(value: float) -> str:
@@ -42,8 +54,8 @@ def section(name: str, result: Mapping[str, Any]) -> str:
         lines += ["", "| side | CPU ms: min, median, max |", "|---|---|"]
         for side, seconds in result["cpu_s"].items():
             ordered = sorted(1000 * value for value in seconds)
-            middle = ordered[len(ordered) // 2]
-            lines.append(f"| {side} | {number(ordered[0])}, {number(middle)}, {number(ordered[-1])} |")
+            shown = (ordered[0], statistics.median(ordered), ordered[-1])
+            lines.append(f"| {side} | {', '.join(map(number, shown))} |")
     if "rows" in result:
         columns = list(next(iter(result["rows"].values())))
         lines += ["", f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
@@ -54,12 +66,38 @@ def section(name: str, result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def rendered(text: str) -> str:
-    """``text``, the README, with its table made anew."""
+def speed() -> str:
+    """All benchmarks of one file each."""
     results = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(RESULTS.glob("*.json"))}
-    body = "\n\n".join(section(name, result) for name, result in results.items())
-    before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{body}\n\n{END}{rest.partition(END)[2]}"
+    return "\n\n".join(section(name, result) for name, result in results.items())
+
+
+def judged(text: Callable[[Path, float], str], name: str) -> str:
+    """Tables of a judge of kept weights, one a budget."""
+    files = (RESULTS / name).glob("*.json")
+    budgets = {json.loads(file.read_text(encoding="utf-8"))["minutes"] for file in files}
+    return "\n\n".join(text(RESULTS / name, minutes) for minutes in sorted(budgets))
+
+
+# What stands between the marks of each name.
+BLOCKS: dict[str, Callable[[], str]] = {
+    "notes": lambda: NOTES,
+    ACCURACY: lambda: tables(ACCURACY, RESULTS, CPU)[1],
+    ROBUSTNESS: lambda: judged(robustness.text, ROBUSTNESS),
+    UNCERTAINTY: lambda: judged(uncertainty.text, UNCERTAINTY),
+    CHOICES: lambda: judged(inference_choices.text, CHOICES),
+    ABLATION: lambda: tables(ABLATION, RESULTS, CPU)[1],
+    "results": speed,
+}
+
+
+def rendered(text: str) -> str:
+    """``text``, the README, with what stands between its marks made anew."""
+    for name, make in BLOCKS.items():
+        begin, end = BEGIN.format(name), END.format(name)
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n\n{make()}\n\n{end}{rest.partition(end)[2]}"
+    return text
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ import numpy as np
 import timing  # noqa: F401  puts bundle/ on the path
 from accuracy_folds import read_image
 from accuracy_run import Run
-from accuracy_scores import scores
+from accuracy_scores import EMPTY_REGIONS, scores
 from accuracy_sides import NNUNET, OURS, PUBLISHED
-from accuracy_table import interval, row, span
+from accuracy_statistics import NOTES, PRESENT, column, interval, markdown, row, span
 from kept_runs import Trained, command_line, judge, load, run_each
 from perturbations import ORIENTATION, Perturbation, perturbations
 from scripts.cases import items as datalist_items
@@ -44,7 +44,7 @@ PLAIN, FINE = "as it is", "as published"
 FINE_SCHEME = "brats2018"
 SEED = 1
 ORIENTATION_NOTE = (
-    f"{NNUNET} ignores directions by design and asks for one orientation: '{ORIENTATION}' is misuse of it"
+    f"{NNUNET} ignores directions by design and asks for one orientation: '{ORIENTATION}' is misuse of it."
 )
 
 
@@ -118,26 +118,45 @@ def find(trained: Trained, fine: Mapping[str, Path] | None = None) -> dict[str, 
 
 
 def text(folder: Path, minutes: float) -> str:
-    """A line a side and perturbation: mean Dice, and its loss against the cases as they are, with intervals.
+    """A line a change in Markdown: Dice of each side, its loss, and what ours has more of in the same cases.
 
     Raises:
         InputError: nothing has been run with that budget, or what has does not belong together.
     """
     found = load(folder, minutes)
-    names = dict.fromkeys(name for result in found for name in result["dice"])
-    lines = [f"{minutes:g} CPU minutes; mean Dice over regions and cases, and its loss with 95 % intervals over cases"]
-    for side in SIDES:
-        mine = [result["dice"] for result in found if result["side"] == side]
-        if not mine:
-            continue
-        for name in names:
-            changed = [(fold[PLAIN][case], dice) for fold in mine for case, dice in fold.get(name, {}).items()]
-            if len(changed) < 2:
-                continue
-            pairs = np.array([(row(plain)[-1], row(dice)[-1]) for plain, dice in changed])
-            loss = "" if name == PLAIN else span(interval(pairs[:, 0] - pairs[:, 1]))
-            lines.append(f"{side:<10} {name:<18} n {len(pairs):>2}  {pairs[:, 1].mean():.3f}  {loss}".rstrip())
-    return "\n".join([*lines, ORIENTATION_NOTE])
+    sides = [side for side in SIDES if any(result["side"] == side for result in found)]
+    values = {side: values_of(result for result in found if result["side"] == side) for side in sides}
+    own, others = values.get(OURS, {}), [side for side in sides if side != OURS]
+    rows = []
+    for name in dict.fromkeys(name for side in sides for name in values[side]):
+        cells = [name]
+        for side in sides:
+            plain, changed = values[side][PLAIN], values[side].get(name, {})
+            mean, _, _ = interval(column(changed.values(), PRESENT))
+            loss = interval(column(pairs_of(plain, changed), PRESENT))
+            cells += [f"{mean:.3f} (n {len(changed)})", "" if name == PLAIN else span(loss)]
+        for side in others:
+            pairs = pairs_of(own.get(name, {}), values[side].get(name, {}))
+            cells.append(f"{span(interval(column(pairs, PRESENT)), sign='+')} (n {len(pairs)})")
+        rows.append(cells)
+    head = ["", *(words for side in sides for words in (side, "its loss")), *(f"{OURS} less {side}" for side in others)]
+    title = f"Mean Dice of the regions that a case has, after {minutes:g} CPU minutes of training (n cases):"
+    return "\n".join([title, "", *markdown(head, rows), "", ORIENTATION_NOTE])
+
+
+def values_of(results: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[float]]]:
+    """Name of a change to each case's values in the order of ``COLUMNS``, of one side's results."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for result in results:
+        for name, dice in result["dice"].items():
+            cases = {case: row(regions, result[EMPTY_REGIONS][case]) for case, regions in dice.items()}
+            found.setdefault(name, {}).update(cases)
+    return found
+
+
+def pairs_of(one: Mapping[str, list[float]], other: Mapping[str, list[float]]) -> list[np.ndarray]:
+    """Values of ``one`` less those of ``other``, of the cases that both have."""
+    return [np.subtract(one[case], other[case]) for case in one if case in other]
 
 
 def fine_folder(argument: str) -> tuple[str, Path]:
@@ -160,14 +179,19 @@ def main(argv: list[str] | None = None) -> int:
 
 def _main(options: argparse.Namespace) -> int:
     if options.command == "table":
-        sys.stdout.write(text(options.results_dir / ROBUSTNESS, options.minutes) + "\n")
+        sys.stdout.write(text(options.results_dir / ROBUSTNESS, options.minutes) + "\n\n" + NOTES + "\n")
         return 0
     if options.side and options.fold is not None:
         run, finder = Run(options.side, options.minutes, options.fold), partial(find, fine=dict(options.fine))
         judge(ROBUSTNESS, run, options.dataset_dir, options.work_dir, options.results_dir, finder)
         return 0
-    fine = [word for case, folder in options.fine for word in ("--fine", f"{case}={folder}")]
-    return run_each(__file__, ROBUSTNESS, SIDES, options, fine)
+    wanted = dict(options.fine)
+    fine = [word for case, folder in wanted.items() for word in ("--fine", f"{case}={folder}")]
+
+    def lacks(result: dict[str, Any]) -> bool:
+        return bool(wanted.keys() & result["dice"][PLAIN].keys() - result["dice"].get(FINE, {}).keys())
+
+    return run_each(__file__, ROBUSTNESS, SIDES, options, fine, lacks)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ sigmoid outputs, ``torch.optim.Adam``, float32, eager, NCDHW, regions as float t
 Ours: the same network and loss through ``scripts.engine.Trainer``, ignite's engine included: channels-last, bf16 where
 the CPU has it, network and loss compiled as one region, fused Adam, labels as bytes. The sides between them add one of
 these at a time. Correctness: both train from the same weights on the same patches, and no step's losses differ by more
-than 0.02.
+than three tenths of what the training moves them, at most 0.02.
 
 Compiling takes one to two minutes once and is left out of the times; it is printed as a check.
 """
@@ -42,7 +42,8 @@ from scripts.step import place
 PATCH = (128, 128, 64)
 SCHEME = "msd"
 LEARNING_RATE = 1e-3
-TOLERANCE = 0.02
+# Of the losses of a step: the most that rounding may do, and its share of what the training itself has changed.
+TOLERANCE, SHARE = 0.02, 0.3
 Patch = dict[str, Any]
 
 
@@ -121,15 +122,32 @@ def as_ours(patch: Patch) -> Patch:
 def check_curves(
     one: Callable[[Patch], float], other: Callable[[Patch], float], patches: list[Patch]
 ) -> dict[str, str]:
-    """Train both on the patches; raise unless every pair of losses is within the tolerance."""
+    """Train both on the patches.
+
+    A side that does not train has other losses too, so what both may differ by is measured against that.
+
+    Raises:
+        AssertionError: a pair of losses differs by more than is allowed.
+    """
+    untrained = losses_without_training(patches)
     pairs = [(one(patch), other(patch)) for patch in patches]
     worst = max(abs(a - b) for a, b in pairs)
-    if worst > TOLERANCE:
-        raise AssertionError(f"the loss curves differ by {worst:.4f} at most, {TOLERANCE} was allowed")
+    moved = max(abs(a - start) for (a, _), start in zip(pairs, untrained, strict=True))
+    allowed = min(TOLERANCE, SHARE * moved)
+    if worst > allowed:
+        raise AssertionError(f"the loss curves differ by {worst:.4f} at most, {allowed:.4f} was allowed")
     return {
         "steps from the same weights": f"{len(pairs)}, loss {pairs[0][0]:.4f} -> {pairs[-1][0]:.4f}",
-        "largest difference of the losses": f"{worst:.4f} (allowed {TOLERANCE})",
+        "what training moved a loss by, at most": f"{moved:.4f}",
+        "largest difference of the losses": f"{worst:.4f} (allowed {allowed:.4f})",
     }
+
+
+def losses_without_training(patches: list[Patch]) -> list[float]:
+    """The loss of each patch by the weights that both sides start from, in training mode as theirs."""
+    network, loss_function = make_network(), make_loss()
+    with torch.no_grad():
+        return [loss_function(network(patch["image"]), patch["target"]).item() for patch in patches]
 
 
 def main() -> None:

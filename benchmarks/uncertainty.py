@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import logging
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ import torch
 from accuracy_folds import read_image
 from accuracy_scores import scores
 from accuracy_sides import OURS, make_side
-from accuracy_table import row
+from accuracy_statistics import COLUMNS, MEAN, markdown, row
 from kept_runs import Trained, command_line, judge_one_side, load
 from perturbations import brain_of
+from scipy import stats
 from scripts.calibration import Reliability, coverage_curve, dice_at_coverage, rank_correlation, reliability
 from scripts.errors import one_sentence
 from scripts.labels import REGIONS, get_scheme, labels_to_regions
@@ -36,6 +38,9 @@ UNCERTAINTY = "uncertainty"
 # The inference that probabilities are taken from, and the flips of each.
 WAYS: dict[str, list[int]] = {"plain": [], "flips": [0, 1, 2]}
 HALF = 0.5
+MEAN_AT = COLUMNS.index(MEAN)
+PERMUTATIONS = 9999
+P_VALUE = "two-sided, of pairing doubts and Dice at random: all pairings of up to 7 cases, else 9999 random ones"
 
 
 def find(trained: Trained) -> dict[str, Any]:
@@ -70,31 +75,56 @@ def bins_of(item: dict[str, Any], folder: Path, label_scheme: str) -> dict[str, 
 
 
 def text(folder: Path, minutes: float) -> str:
-    """Calibration and ranking over all folds that have been run.
+    """Calibration and ranking in Markdown, over all folds that have been run.
 
     Raises:
         InputError: nothing has been run with that budget, or what has does not belong together.
     """
     found = load(folder, minutes)
+    reliable = [[way, *cells] for way in WAYS for cells in calibration(result[way] for result in found)]
+    ranked = [[way, *ranking([result[way] for result in found])] for way in WAYS]
+    head = ["", "region", "ECE", "ECE, mean of cases", "ECE of p above 1/15", "ECE of a network that always says 0"]
+    title = f"Expected calibration error over the brain, after {minutes:g} CPU minutes of training:"
+    lines = [title, "", *markdown(head, reliable), ""]
+    lines += ["The Dice that the network expects of a case, against the mean Dice that it has:", ""]
+    head = ["", "cases", "mean Dice", "of the surer half", "of the surest 1, 2, ...", "rank correlation (p)"]
+    return "\n".join([*lines, *markdown(head, ranked), "", f"p is {P_VALUE}."])
+
+
+def calibration(results: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """A line a region: errors of all cases together, of single cases, and without the bin of what is surely not it."""
+    cases = [case for result in results for case in result["reliability"].values()]
     lines = []
-    for way in WAYS:
-        cases = {case: row(dice)[-1] for result in found for case, dice in result[way]["dice"].items()}
-        doubt = {case: 1 - value for result in found for case, value in result[way]["expected_dice"].items()}
-        values = [doubt[case] for case in cases], list(cases.values())
-        errors = {}
-        for region in REGIONS:
-            bins = [Reliability(*map(np.array, one[region])) for r in found for one in r[way]["reliability"].values()]
-            errors[region] = sum(bins[1:], bins[0]).error()
-        lines += [
-            f"{way}: {len(cases)} cases, {minutes:g} CPU minutes a fold",
-            "ECE over the brain      " + "  ".join(f"{region} {error:.4f}" for region, error in errors.items()),
-            f"mean Dice               {np.mean(values[1]):.3f}",
-            f"of the surer half       {dice_at_coverage(*values, HALF):.3f}",
-            "of the surest 1, 2, ... " + " ".join(f"{value:.3f}" for value in coverage_curve(*values)),
-            f"rank correlation of doubt and Dice {rank_correlation(*values):.2f} (-1 at best)",
-            "",
-        ]
-    return "\n".join(lines).rstrip()
+    for region in REGIONS:
+        bins = [Reliability(*map(np.array, case[region])) for case in cases]
+        whole = sum(bins[1:], bins[0])
+        above = Reliability(whole.voxels[1:], whole.probability[1:], whole.positive[1:])
+        errors = (
+            whole.error(),
+            np.mean([one.error() for one in bins]),
+            above.error() if above.voxels.any() else float("nan"),
+            # A network that says 0 everywhere errs by the share of voxels that are in the region.
+            whole.positive.sum() / whole.voxels.sum(),
+        )
+        lines.append([region, *(f"{error:.3f}" for error in errors)])
+    return lines
+
+
+def ranking(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Whether doubt falls as Dice rises: Dice of the surest cases, Spearman's correlation and its p value."""
+    dice = {case: row(regions)[MEAN_AT] for result in results for case, regions in result["dice"].items()}
+    doubt = {case: 1 - value for result in results for case, value in result["expected_dice"].items()}
+    values = np.array([doubt[case] for case in dice]), np.array(list(dice.values()))
+    tested = stats.permutation_test(
+        values, rank_correlation, permutation_type="pairings", vectorized=False, n_resamples=PERMUTATIONS, rng=0
+    )
+    return [
+        str(len(dice)),
+        f"{values[1].mean():.3f}",
+        f"{dice_at_coverage(*values, HALF):.3f}",
+        " ".join(f"{value:.3f}" for value in coverage_curve(*values)),
+        f"{tested.statistic:.2f} ({tested.pvalue:.2f})",
+    ]
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -25,10 +25,13 @@ from tiny import TINY, make_case, save, write_brats_folders, write_decathlon
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 
-MODULES = "", "_bundle", "_clock", "_device", "_folds", "_identity", "_nnunet", "_run", "_scores", "_sides", "_table"
-accuracy, bundle, clock, device, folds, identity, nnunet, runs, scoring, sides, table = (
-    importlib.import_module(f"accuracy{name}") for name in MODULES
-)
+accuracy, bundle, clock, device, folds, identity, nnunet, runs, scoring, sides, statistics, table = (
+    importlib.import_module(f"accuracy{name}")
+    for name in (
+        "", "_bundle", "_clock", "_device", "_folds", "_identity", "_nnunet", "_run", "_scores", "_sides",
+        "_statistics", "_table",
+    )
+)  # fmt: skip
 SMALL = {name: value for name, value in TINY.items() if name not in ("epochs", "val_interval")}
 MINUTES = 0.03
 
@@ -303,7 +306,7 @@ def kept(
     curve: list[tuple[float, float]],
     minutes: float = 16,
     folds: int = 5,
-    **more: str,
+    **more: Any,
 ) -> None:
     """A result: the same Dice in all regions of a case, and at each point of the curve the same for all cases."""
     every = dict.fromkeys(("TC", "WT", "ET"))
@@ -317,6 +320,7 @@ def kept(
         "recipe_sha256": side,
         "cases_sha256": "the same",
         "patients": {case: case for case in final},
+        "empty_regions": {case: [] for case in final},
         "minutes_used": minutes,
         "dice": {case: dict.fromkeys(every, value) for case, value in final.items()},
         "curve": [{"minutes": at, "dice": {"any": dict.fromkeys(every, value)}} for at, value in curve],
@@ -334,18 +338,17 @@ def test_the_table_tells_means_pairs_and_minutes(tmp_path: Path) -> None:
     kept(tmp_path, "published", 1, {"c": 0.6}, [(3, 0.1), (16, 0.4)])
     ours, published = table.load(tmp_path)
     assert (ours.name, published.name) == ("ours", "published")
-    assert table.interval(np.array([0.6, 0.7, 0.8, 0.9]))[0] == pytest.approx(0.75)
     mean, low, high = table.difference(ours, published)["WT"]
-    assert (mean, low, high) == pytest.approx((0.2, 0.2, 0.2))
+    assert mean == pytest.approx(0.2) and math.isnan(low) and math.isnan(high)
     # The first share lies before its first snapshot; 3 minutes is past the second.
     assert published.curve([0, 1]) == pytest.approx([0.1, 0.1, 0.45, 0.45, 0.45, 0.45])
     # 0.45 is first passed by ours at 4 of 16 minutes.
     assert table.minutes_to_reach([ours], published) == 4
     printed = table.text([ours, published], [ours]).splitlines()
     assert printed[-1] == "RATIO published/ours minutes to the Dice that published has after 16min 4.00"
-    assert printed[-2] == "DIFFERENCE ours-published mean 16min +0.200 (+0.200 to +0.200)"
-    assert table.SEEDS in printed
-    assert any(line.startswith("ours       4  0 1") and "0.750 (" in line for line in printed)
+    assert "| ours | 4 | 0 1 | 16.00 | 0.750 | 0.750 | 0.750 | 0.750 | 0.750 |" in printed
+    assert "| published | 3 | +0.200 | +0.200 | +0.200 | +0.200 | +0.200 |" in printed
+    assert "| published | 0.100 | 0.100 | 0.450 | 0.450 | 0.450 | 0.450 |" in printed
     # Of five folds and of two, models have seen other numbers of patients: never compared.
     kept(tmp_path, "ours", 0, {"a": 0.6}, flat, folds=2)
     assert [group.budget for group in table.load(tmp_path)] == [(16, 2), (16, 5), (16, 5)]
@@ -373,12 +376,58 @@ def test_minutes_to_reach_err_on_the_late_side(
 
 
 def test_an_interval_is_the_spread_of_means_of_resampled_patients() -> None:
-    """Of two patients, 0 and 1, the mean is 0 in a quarter of all samples and 1 in another."""
-    assert table.interval(np.array([0.0, 1.0])) == (0.5, 0.0, 1.0)
+    """And of four there is none."""
+    assert statistics.span(statistics.interval(np.array([0.0, 0.0, 0.5, 1.0])), sign="+") == "+0.375"
+    mean, low, high = statistics.interval(np.array([0.0, 0.0, 0.0, 0.0, 1.0]))
+    # A sample without the one patient of five has a chance of 0.8 ** 5, one with four of it or more of 0.007.
+    assert (mean, low, high) == (0.2, 0.0, 0.6)
     values = np.random.default_rng(1).normal(size=400)
-    mean, low, high = table.interval(values)
+    mean, low, high = statistics.interval(values)
     error = values.std() / math.sqrt(len(values))
     assert (low, high) == pytest.approx((mean - 1.96 * error, mean + 1.96 * error), abs=0.2 * error)
+
+
+def test_a_region_that_a_patient_does_not_have_is_told_apart(tmp_path: Path) -> None:
+    """Ours finds no enhancing tumour where there is none, the published side some: a Dice of 1 against 0."""
+    for side, found in (("ours", 1.0), ("published", 0.0)):
+        dice = {"a": {"TC": 0.5, "WT": 0.7, "ET": found}, "b": {"TC": 0.4, "WT": 0.8, "ET": 0.6}}
+        kept(tmp_path, side, 0, {"a": 0, "b": 0}, [(16, 0.5)], dice=dice, empty_regions={"a": ["ET"], "b": []})
+    ours, published = table.load(tmp_path)
+    values = table.difference(ours, published)
+    assert values["mean"][0] == pytest.approx(1 / 6) and values["mean of present"][0] == 0
+    assert published.patients["a"] == pytest.approx([0.5, 0.7, 0, 0.4, 0.6])
+    assert "Empty in the truth of ours's 2 patients: ET in 1 cases." in table.text([ours, published], [ours])
+    assert np.isnan(statistics.row({"TC": 1, "WT": 1, "ET": 1}, ("TC", "WT", "ET"))[-1])
+
+
+def test_regions_without_a_voxel_are_found(tmp_path: Path) -> None:
+    affine = np.diag([-1.5, 1, 2, 1])
+    ids = np.zeros((4, 4, 4), np.uint8)
+    ids[1] = 1
+    nib.save(nib.Nifti1Image(ids, affine), tmp_path / "edema.nii.gz")
+    nib.save(nib.Nifti1Image(ids * 2, affine), tmp_path / "core.nii.gz")
+    cases = [{"case": name, "label": str(tmp_path / f"{name}.nii.gz")} for name in ("edema", "core")]
+    assert scoring.empty_regions(cases, "msd") == {"edema": ["TC", "ET"], "core": ["ET"]}
+
+
+def test_a_file_that_is_no_result_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match="x.json: is no result of a run, as it has no side; move it out"):
+        table.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["--config", "nofile.json", "--variant", "x"], "--config nofile.json: is neither a file in"),
+        (["--folds", "1"], "--folds 1: at least 2 are wanted"),
+    ],
+)
+def test_what_the_command_line_cannot_mean_is_one_sentence(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert accuracy.main(["run", "--all", "--side", "ours", *words]) == 1
+    assert sentence in capsys.readouterr().err
 
 
 def test_the_command_line_names_runs(capsys: pytest.CaptureFixture[str]) -> None:

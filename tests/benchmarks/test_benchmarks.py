@@ -13,6 +13,7 @@ from forked import run_forked
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCHMARKS = ROOT / "benchmarks"
+sys.path.append(str(BENCHMARKS))
 CLAIMS = sorted(file for file in BENCHMARKS.glob("*.py") if file.read_text("utf-8").startswith('"""Claim: '))
 
 

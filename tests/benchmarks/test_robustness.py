@@ -152,8 +152,13 @@ def test_kept_weights_are_scored_under_every_perturbation(kept: Kept) -> None:
     # Whatever else is done to a case moves its Dice.
     assert all(dice != plain for dice in result["dice"].values())
     printed = robustness.text(kept.folder / "robustness", 40).splitlines()
-    assert printed[1].startswith("ours       as it is") and len(printed) == 3 + len(changes)
-    assert printed[-1] == robustness.ORIENTATION_NOTE
+    assert (
+        printed[2:4] == ["| | ours | its loss |", "| --- | --- | --- |"] and printed[-1] == robustness.ORIENTATION_NOTE
+    )
+    assert [line.split(" | ")[0] for line in printed[4:-2]] == [
+        f"| {name}" for name in (robustness.PLAIN, *(one.name for one in changes))
+    ]
+    assert f"| as it is | {scoring.mean_dice(plain):.3f} (n 2) | |" in printed
 
 
 def test_every_choice_of_inference_is_compared_with_the_default(kept: Kept) -> None:
@@ -167,8 +172,9 @@ def test_every_choice_of_inference_is_compared_with_the_default(kept: Kept) -> N
     rules = [load_rules(file, []) for file in files]
     assert [one.min_enhancing_mm3 for one in rules] == [200, 0] and rules[1].min_component_mm3["WT"] == 100
     printed = choices.text(kept.folder / choices.CHOICES, 40).splitlines()
-    assert printed[1].startswith("default") and "TC +" not in printed[1]
-    assert all("  mean +" in line or "  mean -" in line for line in printed[2:]) and len(printed) == 1 + len(result)
+    assert printed[4].startswith("| default | ") and "| 0 of 2 | " in printed[4] and printed[4].endswith("| | | | | |")
+    assert [line.split(" | ")[0] for line in printed[4:]] == [f"| {name}" for name in result]
+    assert all(line.count("| +") + line.count("| -") == 5 for line in printed[5:])
 
 
 def test_a_case_as_published_is_scored_in_its_own_ids(kept: Kept, tmp_path: Path) -> None:
@@ -188,7 +194,23 @@ def test_probabilities_are_judged_with_and_without_flips(kept: Kept) -> None:
         voxels, probability, positive = result[way]["reliability"][kept.result["test"][0]]["WT"]
         assert sum(voxels) > sum(positive) > 0 and sum(voxels) >= sum(probability) > 0
     printed = uncertainty.text(kept.folder / "uncertainty", 40)
-    assert "flips: 2 cases" in printed and "ECE over the brain" in printed
+    ranked = next(line for line in printed.splitlines() if line.startswith("| flips | 2 | "))
+    assert ranked.endswith("(1.00) |")  # of two cases, both orders are as likely
+    cases = [result["plain"]["reliability"][case]["WT"] for case in kept.result["test"]]
+    voxels, probability, positive = np.sum(cases, axis=0)
+    errors = [np.abs(probability - positive).sum() / voxels.sum(), positive.sum() / voxels.sum()]
+    whole = next(line for line in printed.splitlines() if line.startswith("| plain | WT | ")).split(" | ")
+    assert [whole[2], whole[5].rstrip(" |")] == [f"{error:.3f}" for error in errors]
+
+
+def test_a_judgement_of_former_weights_makes_no_table(kept: Kept, tmp_path: Path) -> None:
+    kept.judge(robustness)
+    copy = Path(shutil.copytree(kept.folder, tmp_path / "copy"))
+    (copy / "accuracy").mkdir()
+    now = kept.result | {"weights_sha256": "0" * 64}
+    (copy / "accuracy" / f"{kept.run.name}.json").write_text(json.dumps(now), encoding="utf-8")
+    with pytest.raises(InputError, match="is of other weights than .* has now; run benchmarks/robustness.py run again"):
+        robustness.text(copy / "robustness", 40)
 
 
 def test_weights_of_a_training_that_has_not_ended_are_refused(kept: Kept, tmp_path: Path) -> None:
