@@ -78,7 +78,7 @@ def largest_window(
         least: sides of the smallest window, such as the training patch; it is among the choices whatever its size.
         multiple: total stride of the network; a window's side is a multiple of it, the least, or the box's own side.
         max_voxels: size of a larger window at most.
-        overlap: of neighbouring windows as a share of the window, 0 to 1, as MONAI's sliding window takes it.
+        overlap: of neighbouring windows as a share of its sides, 0 up to, not including, 1, as MONAI takes it.
     """
     smallest = tuple(min(side, low) for side, low in zip(sides, least, strict=True))
     choices = [

@@ -157,16 +157,25 @@ def without_seen_patients(
 
 
 def scored_part(evaluate_on: str) -> str:
-    """Section of the datalist and subfolder of the run in which an evaluation's cases are: ``test`` or ``validation``.
+    """Section of the datalist in which an evaluation's cases are: ``test`` or ``validation``.
 
     Labelled cases of another data set were held out as those of the split were.
     """
     return "validation" if evaluate_on == "validation" else "test"
 
 
-def scores_dir(run_dir: str, evaluate_on: str) -> str:
-    """Folder of an evaluation's tables."""
-    return str(Path(run_dir) / scored_part(evaluate_on))
+def scores_dir(run_dir: str, evaluate_on: str, dataset_dir: str) -> str:
+    """Folder of an evaluation's tables: ``test``, ``validation`` or, of another data set, ``all_<its folder's name>``.
+
+    The score of another data set is no score of the held-out part, and never takes its place.
+
+    Args:
+        run_dir: the run's folder.
+        evaluate_on: the knob.
+        dataset_dir: folder of the data that are scored.
+    """
+    part = f"all_{Path(dataset_dir).resolve().name}" if evaluate_on == "all" else scored_part(evaluate_on)
+    return str(Path(run_dir) / part)
 
 
 def items(datalist: Mapping[str, Any], section: str, label_key: str = "label") -> list[dict[str, Any]]:

@@ -24,19 +24,12 @@ import torch
 from numpy.typing import NDArray
 
 from scripts.errors import InputError, one_sentence
-from scripts.label_folders import (
-    Pair,
-    check_grids,
-    find_labels,
-    open_label,
-    pair_up,
-    read_ids,
-    refuse,
-    refuse_other_scheme,
-)
+from scripts.files import refuse_unwritable, write_texts
+from scripts.label_files import open_label, read_ids
+from scripts.label_folders import Pair, check_grids, find_labels, pair_up, refuse, refuse_other_scheme
 from scripts.labels import REGIONS, SCHEMES, Scheme, get_scheme, labels_to_regions, refuse_foreign_values
-from scripts.score_report import write_score_report
-from scripts.score_tables import mean_dice, table, write_tables
+from scripts.score_report import REPORT_FILE, score_report
+from scripts.score_tables import TABLE_FILES, mean_dice, table, table_texts
 from scripts.scores import score_case, voxel_size_mm
 
 logger = logging.getLogger(__name__)
@@ -103,14 +96,15 @@ def evaluate(
         The rows of cases.json and the summary.
 
     Raises:
-        InputError: the folders do not hold the same cases, a dataset.json denies a scheme, or a file is unusable; all
-            such are named, and nothing is written.
+        InputError: the folders do not hold the same cases, a dataset.json denies a scheme, the output folder cannot be
+            written to, or a file is unusable; all such are named, and nothing is written.
     """
     predictions = find_labels(prediction_dir, "--prediction_dir")
     references = find_labels(reference_dir, "--reference_dir")
     refuse_other_scheme(prediction_dir, comparison.prediction, "--label_scheme")
     refuse_other_scheme(reference_dir, comparison.reference, "--reference_scheme")
-    pairs = pair_up(predictions, references, predicted_only)
+    pairs = pair_up(predictions, references, predicted_only, (prediction_dir, reference_dir))
+    refuse_unwritable(output_dir, (*TABLE_FILES, REPORT_FILE))
     left_out = [case for case in references if case not in predictions]
     if left_out:
         logger.warning(
@@ -129,8 +123,8 @@ def evaluate(
         "by_label": comparison.by_label,
         "cases_left_out": left_out,
     }
-    summary = write_tables(output_dir, rows, comparison.regions, about)
-    write_score_report(output_dir, rows, about)
+    summary, tables = table_texts(rows, comparison.regions, about)
+    write_texts(output_dir, tables | {REPORT_FILE: score_report(rows, about)})
     return rows, summary
 
 

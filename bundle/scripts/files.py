@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,12 @@ def write_aside(target: str | os.PathLike[str]) -> Iterator[Path]:
     The temporary name ends as the target's does, so libraries that choose a format by suffix still do.
 
     Raises:
-        InputError: the folder cannot be made or written to, or the disk is full.
+        InputError: the folder cannot be made or written to, a folder has the target's name, or the disk is full.
     """
     target = Path(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _refuse_folder(target)
         handle, name = tempfile.mkstemp(prefix=ASIDE, suffix="-" + target.name, dir=target.parent)
         os.close(handle)
     except OSError as error:
@@ -56,7 +58,53 @@ def remove_asides(folder: str | os.PathLike[str]) -> None:
 def write_json(target: str | os.PathLike[str], content: Any) -> None:
     """Write ``content`` as indented JSON, whole or not at all."""
     with write_aside(target) as aside:
-        aside.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+        aside.write_text(json_text(content), encoding="utf-8")
+
+
+def json_text(content: Any) -> str:
+    """``content`` as indented JSON."""
+    return json.dumps(content, indent=2, default=str) + "\n"
+
+
+def write_texts(folder: str | os.PathLike[str], texts: Mapping[str, str]) -> None:
+    """Write files that belong together: none takes its name before all are written.
+
+    Args:
+        folder: made where it is not there.
+        texts: file name to content, line ends as they are to be in the file.
+
+    Raises:
+        InputError: one of them cannot be written. All are then as they were, unless the system refuses a later one its
+            name (a file that another program has open, on Windows).
+    """
+    with ExitStack() as stack:
+        for name, text in texts.items():
+            aside = stack.enter_context(write_aside(Path(folder) / name))
+            aside.write_text(text, encoding="utf-8", newline="")
+
+
+def refuse_unwritable(folder: str | os.PathLike[str], names: Iterable[str]) -> None:
+    """Refuse a folder for results before work is put into them; nothing is made, nor left behind.
+
+    Args:
+        folder: that may not be there yet.
+        names: of the files that are to be written into it.
+
+    Raises:
+        InputError: the folder can be neither made nor written to, or a folder has the name of a file.
+    """
+    folder = Path(folder)
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    try:
+        with tempfile.TemporaryDirectory(prefix=ASIDE, dir=there):
+            pass
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    for name in names:
+        try:
+            _refuse_folder(folder / name)
+        except IsADirectoryError as error:
+            raise unwritable(folder / name, error) from error
 
 
 def read_json(path: str | os.PathLike[str], what: str) -> Any:
@@ -79,7 +127,14 @@ def is_write_error(error: Exception) -> bool:
 
 
 def unwritable(target: str | os.PathLike[str], error: Exception) -> InputError:
-    """The sentence for a file that could not be written."""
+    """The sentence for a file, or a folder, that could not be written."""
+    if isinstance(error, IsADirectoryError):
+        return InputError(f"{target}: cannot be written (it is a folder); move it away or choose another folder.")
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        file = next((path for path in (Path(target), *Path(target).parents) if path.is_file()), target)
+        return InputError(
+            f"{target}: cannot be written ({file} is no folder); move that file away or choose another folder."
+        )
     reason = getattr(error, "strerror", None) or "the disk is full"
     return InputError(f"{target}: cannot be written ({reason}); free some space or choose a folder you may write to.")
 
@@ -95,6 +150,12 @@ def cache_dir() -> Path:
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "monai-brats"
+
+
+def _refuse_folder(target: Path) -> None:
+    # os.replace would find out only after the work.
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
 
 
 def _umask() -> int:

@@ -41,8 +41,8 @@ class BrainBoxInferer(Inferer):
 
     Args:
         patch_size: of the training, (H, W, D) in voxels: what the network is fitted to, and the smallest window.
-        mode: ``brain_box``; or ``sliding_window``: MONAI's inferer, windows of ``patch_size`` over the whole volume.
-        overlap: of neighbouring windows as a share of the window, 0 to 1.
+        mode: ``brain_box``; or ``sliding_window``: MONAI's inferer, windows of ``patch_size`` over all it is given.
+        overlap: of neighbouring windows as a share of their sides, 0 up to, not including, 1.
         one_pass_ratio: how many times the voxels of the training patch one pass may have, at least 1. Networks with
             instance normalisation see other statistics in a larger field than in training; docs/README.md has figures.
         size_multiple: total stride of the network.

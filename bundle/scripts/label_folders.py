@@ -13,19 +13,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
-from nibabel.spatialimages import SpatialImage
-from numpy.typing import NDArray
-
 from scripts.brats_folders import find_groups
 from scripts.errors import InputError
 from scripts.files import read_json
 from scripts.grids import AFFINE_TOLERANCE_MM, affine_difference_mm
+from scripts.label_files import open_label
 from scripts.labels import Scheme, refuse_declared_otherwise
 from scripts.naming import MODALITY_ALIASES, is_nifti, listed, natural_key, stem
+from scripts.volumes import affine_problem, times
 
 LABELS_OF_TRAINING = "labelsTr"
+# Of the Decathlon and of nnU-Net, whose description of the data set lies beside them.
+LABELS_OF_DATASETS = (LABELS_OF_TRAINING, "labelsTs")
 _LABEL_ENDING = re.compile(r"[_-]segm?$", re.IGNORECASE)
 # Probabilities and uncertainty of configs/inference.json, and a case's images, which BraTS keeps beside its label.
 _BY_PRODUCT_ENDING = re.compile(r"_(prob|unc)$")
@@ -78,7 +77,7 @@ def refuse_other_scheme(folder: str | os.PathLike[str], scheme: Scheme, option: 
     tissue to its id; its lists of ids, which stand for regions, tell of no scheme.
 
     Args:
-        folder: of label maps, a data set, or a data set's ``labelsTr``.
+        folder: of label maps, a data set, or a data set's ``labelsTr`` or ``labelsTs``.
         scheme: what the ids are taken for.
         option: by which it is chosen, for the message.
 
@@ -86,7 +85,9 @@ def refuse_other_scheme(folder: str | os.PathLike[str], scheme: Scheme, option: 
         InputError: the ids are those of another scheme, or the file cannot be read.
     """
     root = Path(folder).expanduser()
-    file = (root.resolve().parent if root.resolve().name == LABELS_OF_TRAINING else root) / "dataset.json"
+    file = root / "dataset.json"
+    if not file.is_file() and root.resolve().name in LABELS_OF_DATASETS:
+        file = root.resolve().parent / "dataset.json"
     if not file.is_file():
         return
     description = read_json(file, "data set description")
@@ -98,13 +99,19 @@ def refuse_other_scheme(folder: str | os.PathLike[str], scheme: Scheme, option: 
         refuse_declared_otherwise(scheme, declared, str(file), option)
 
 
-def pair_up(predictions: Mapping[str, Path], references: Mapping[str, Path], predicted_only: bool) -> list[Pair]:
+def pair_up(
+    predictions: Mapping[str, Path],
+    references: Mapping[str, Path],
+    predicted_only: bool,
+    folders: tuple[str | os.PathLike[str], str | os.PathLike[str]],
+) -> list[Pair]:
     """Pairs of the same case.
 
     Args:
         predictions: case to file.
         references: case to file.
         predicted_only: leave out the cases of the reference that were not predicted.
+        folders: of the predictions and of the reference, for the message.
 
     Raises:
         InputError: a prediction has no reference, or, unless ``predicted_only``, a reference no prediction: leaving
@@ -112,7 +119,10 @@ def pair_up(predictions: Mapping[str, Path], references: Mapping[str, Path], pre
     """
     problems = []
     if unknown := [case for case in predictions if case not in references]:
-        problems.append(f"{len(unknown)} predicted, but not in the reference ({listed(unknown)})")
+        problems.append(
+            f"{len(unknown)} predicted, but not in the reference ({listed(unknown)}): remove them from the "
+            "predictions, or add their labels"
+        )
     missing = [case for case in references if case not in predictions]
     if missing and not predicted_only:
         problems.append(
@@ -121,8 +131,8 @@ def pair_up(predictions: Mapping[str, Path], references: Mapping[str, Path], pre
         )
     if problems:
         raise InputError(
-            f"prediction_dir has {len(predictions)} cases and reference_dir {len(references)}, which are to be the "
-            f"same: {'; '.join(problems)}."
+            f"{folders[0]} (--prediction_dir) has {len(predictions)} cases and {folders[1]} (--reference_dir) "
+            f"{len(references)}, which are to be the same: {'; '.join(problems)}."
         )
     return [Pair(case, file, references[case]) for case, file in predictions.items()]
 
@@ -144,57 +154,25 @@ def check_grids(pair: Pair) -> None:
     """Hold the headers of both files against each other.
 
     Raises:
-        InputError: a file cannot be read or is not 3-D, or their shapes or affines differ.
+        InputError: a file cannot be read, is not 3-D or has an affine without an inverse, or their shapes or affines
+            differ.
     """
     prediction, reference = open_label(pair.prediction), open_label(pair.reference)
-    if prediction.shape != reference.shape:
+    for file, image in ((pair.prediction, prediction), (pair.reference, reference)):
+        if problem := affine_problem(image.affine):
+            raise InputError(f"{file}: {problem}; write it anew with the affine of the case's image.")
+    # An axis of 1 beyond the third is no other grid.
+    if prediction.shape[:3] != reference.shape[:3]:
         raise InputError(
-            f"{pair.prediction}: has shape {_times(prediction.shape)}, but its reference {pair.reference} has "
-            f"{_times(reference.shape)}; resample the prediction to the reference's grid."
+            f"{pair.prediction}: has shape {times(prediction.shape)}, but its reference {pair.reference} has "
+            f"{times(reference.shape)}; resample the prediction to the reference's grid."
         )
     difference = affine_difference_mm(prediction.affine, reference.affine)
-    # A NaN is larger than nothing.
-    if not difference <= AFFINE_TOLERANCE_MM:
+    if difference > AFFINE_TOLERANCE_MM:
         raise InputError(
             f"{pair.prediction}: has another affine than its reference {pair.reference} (they differ by up to "
             f"{difference:.3g} mm); resample the prediction to the reference's grid."
         )
-
-
-def open_label(file: Path) -> SpatialImage:
-    """A label map whose header was read.
-
-    Raises:
-        InputError: it cannot be read, or is not 3-D.
-    """
-    try:
-        image = nib.load(file)
-    # nibabel, gzip and zlib raise a dozen kinds of error on a damaged file.
-    except Exception as error:
-        raise _unreadable(file, error) from error
-    if len(image.shape) != 3:
-        raise InputError(f"{file}: has shape {_times(image.shape)}, but a 3-D label map is wanted; split the file.")
-    return image
-
-
-def read_ids(file: Path, image: SpatialImage) -> NDArray[np.uint8]:
-    """The label ids of a file, (H, W, D).
-
-    Raises:
-        InputError: it cannot be read, or holds something else than whole numbers from 0 to 255.
-    """
-    try:
-        stored = np.asarray(image.dataobj)
-    except Exception as error:
-        raise _unreadable(file, error) from error
-    with np.errstate(invalid="ignore"):
-        ids = stored.astype(np.uint8)
-    if foreign := np.unique(stored[ids != stored]).tolist():
-        raise InputError(
-            f"{file}: a label map holds whole numbers, but here is {listed([f'{value:g}' for value in foreign])}; "
-            "give label maps, not probabilities or images."
-        )
-    return ids
 
 
 def _flat(root: Path) -> list[tuple[str, Path]]:
@@ -219,19 +197,18 @@ def _flat(root: Path) -> list[tuple[str, Path]]:
 def _of_patients(root: Path) -> list[tuple[str, Path]]:
     """Cases of per-patient folders, below each other or not, with images beside the labels or without."""
     groups = find_groups(root)
-    if with_images := [(case, file) for (_, case), parts in groups.items() for file in parts.get("seg", [])]:
-        return with_images
-    return _cases(path for path in sorted(root.rglob("*")) if is_nifti(path) and _LABEL_ENDING.search(stem(path)))
+    beside = [(case, file) for (_, case), parts in groups.items() for file in parts.get("seg", [])]
+    taken = {file for _, file in beside}
+    # Where labels lie beside images, other label maps of a case with images are predictions, and no truth.
+    with_images = {case for _, case in groups} if beside else set()
+    files = [path for path in sorted(root.rglob("*")) if is_nifti(path) and _LABEL_ENDING.search(stem(path))]
+    alone = _cases(path for path in files if path not in taken and not _is_hidden(path.relative_to(root)))
+    return beside + [(case, file) for case, file in alone if case not in with_images]
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _cases(files: Iterable[Path]) -> list[tuple[str, Path]]:
     return [(_LABEL_ENDING.sub("", stem(file)), file) for file in files]
-
-
-def _unreadable(file: Path, error: Exception) -> InputError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return InputError(f"{file}: cannot be read ({reason}); restore the file.")
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))

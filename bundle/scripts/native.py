@@ -22,6 +22,7 @@ from monai.transforms import (
 )
 from monai.utils import MetaKeys, ensure_tuple_rep
 
+from scripts.errors import InputError
 from scripts.labels import REGIONS, get_scheme, regions_to_labels
 from scripts.postprocessing import region_masks
 from scripts.resample import SeparableSpacingd
@@ -124,6 +125,9 @@ class ToNativeGridd(MapTransform):
         orig_keys: entry whose grid and trace are those of the probabilities, loaded by ``LoadImaged``.
         keep_probabilities: invert the probabilities whole, decide from those, and keep them as entry ``prob``,
             (R, H, W, D): a decision then follows from what is kept, to the last digit. For one key.
+
+    Raises:
+        InputError: when called with probabilities that are no numbers.
     """
 
     def __init__(
@@ -147,6 +151,7 @@ class ToNativeGridd(MapTransform):
         decide = _OfVoxels(self.decide, voxel_mm3(original.meta[MetaKeys.ORIGINAL_AFFINE]))
         for key in self.key_iterator(result):
             volume = result[key].as_tensor() if isinstance(result[key], MetaTensor) else result[key]
+            refuse_no_numbers(volume, str(data.get("case") or original.meta.get("filename_or_obj", key)))
             traced = MetaTensor(
                 volume.detach(),
                 meta=deepcopy(original.meta),
@@ -188,6 +193,27 @@ class _OfVoxels:
 
     def __call__(self, probabilities: torch.Tensor) -> torch.Tensor:
         return self.decide(probabilities, self.size_mm3)
+
+
+def refuse_no_numbers(probabilities: torch.Tensor, case: str) -> None:
+    """Refuse what a broken network predicts: no threshold is below NaN, so it would pass for a brain without tumour.
+
+    Args:
+        probabilities: of any shape; infinite logits have become 0 or 1 in them.
+        case: named in the message.
+
+    Raises:
+        InputError: a value is NaN or infinite.
+    """
+    # One reduction, which every value that is no number spoils; float32 holds the sum of half floats as well.
+    if torch.isfinite(probabilities.sum(dtype=torch.float32)):
+        return
+    share = float((~torch.isfinite(probabilities)).float().mean())
+    raise InputError(
+        f"{case}: the network's output is no number (NaN) in {share:.0%} of its values, as of weights that diverged or "
+        "of a precision whose range they exceed; predict with precision fp32, and if that is no better use another "
+        "model.pt, or train anew with a lower learning_rate."
+    )
 
 
 def voxel_mm3(affine: Any) -> float:

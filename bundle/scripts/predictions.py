@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import logging
 from collections.abc import Mapping, Sequence
@@ -14,9 +15,11 @@ import torch
 from ignite.engine import Engine, Events
 
 from scripts import distributed
+from scripts.checkpoints import MODEL_FILE, sha256
+from scripts.ensemble import Members
 from scripts.files import write_aside
 from scripts.inflate import gzip_runs
-from scripts.labels import REGIONS
+from scripts.rules import Rules
 from scripts.score_tables import table, write_tables
 from scripts.scores import score_case, voxel_size_mm
 
@@ -102,6 +105,9 @@ class CaseTable:
         label_dir: where :class:`SaveLabelMaps` wrote the predictions.
         label_scheme: named in the summary.
         regions: channel order of prediction and truth.
+        evaluate_on: named in the summary: which cases these are.
+        rules: named in the summary: by which the predictions were decided on.
+        members: the trainings that predict, whose weights the summary names by their digests.
     """
 
     def __init__(
@@ -110,20 +116,29 @@ class CaseTable:
         output_dir: str,
         label_dir: str,
         label_scheme: str,
-        regions: Sequence[str] = REGIONS,
+        regions: Sequence[str],
+        evaluate_on: str,
+        rules: Rules,
+        members: Members,
     ) -> None:
         self.cases = {item["case"]: item for item in cases}
         self.folder = Path(output_dir)
         self.label_dir = Path(label_dir)
-        self.label_scheme = label_scheme
         self.regions = tuple(regions)
+        self.members = members
+        self.about = {"label_scheme": label_scheme, "evaluate_on": evaluate_on, "rules": dataclasses.asdict(rules)}
         self.rows: list[dict[str, Any]] = []
 
     def attach(self, engine: Engine) -> None:
         """Register at start, after each case and at the end."""
-        engine.add_event_handler(Events.STARTED, lambda _: self.rows.clear())
+        engine.add_event_handler(Events.STARTED, self.begin)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.score)
         engine.add_event_handler(Events.COMPLETED, self.write)
+
+    def begin(self, _: Engine) -> None:
+        """Forget the rows of an earlier run, and take the digests of the weights that are loaded now."""
+        self.rows.clear()
+        self.about["sha256"] = [sha256(Path(folder) / MODEL_FILE) for folder in self.members.folders]
 
     def score(self, engine: Engine) -> None:
         """Add the rows of this batch."""
@@ -144,4 +159,4 @@ class CaseTable:
         rows = distributed.gathered(self.rows)
         if distributed.rank() > 0:
             return
-        logger.info("%s", table(write_tables(self.folder, rows, self.regions, {"label_scheme": self.label_scheme})))
+        logger.info("%s", table(write_tables(self.folder, rows, self.regions, self.about)))

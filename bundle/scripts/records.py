@@ -23,7 +23,7 @@ class Stage:
     """What a training or an evaluation noted about itself; entries are empty where it did not run.
 
     Attributes:
-        folder: the run's folder, or ``test`` in it.
+        folder: the run's folder, or that of an evaluation in it, such as ``test``.
         config: the merged config.
         datalist: the data it used.
         versions: package to version.

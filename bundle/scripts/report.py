@@ -50,11 +50,13 @@ VIEWER_HEIGHT = 680
 PHANTOM = "Synthetic phantom data: the figures mean nothing clinically."
 
 
-def write_report(run_dir: str | Path) -> Path:
+def write_report(run_dir: str | Path, scores_dir: str | Path | None = None) -> Path:
     """Draw the curves and the test cases of a run and write its ``report.html``; what a run lacks is left out.
 
     Args:
         run_dir: the run's folder, with metrics.jsonl, test/cases.json or both.
+        scores_dir: folder of cases.json, where it is not ``test`` of the run: the report is then written there, as the
+            scores of other data are not those of the run's held-out cases.
 
     Returns:
         The report.
@@ -63,17 +65,19 @@ def write_report(run_dir: str | Path) -> Path:
         InputError: the folder has neither, a file in it is not what it should be, or it cannot be written to.
     """
     folder = Path(run_dir).resolve()
+    scores = Path(scores_dir or folder / "test").resolve()
+    held_out = scores == folder / "test"
     metrics = read_metrics(folder / "metrics.jsonl") if (folder / "metrics.jsonl").is_file() else []
-    cases = folder / "test" / "cases.json"
+    cases = scores / "cases.json"
     rows = sorted(read_json(cases, "test results"), key=mean_dice) if cases.is_file() else []
     if not metrics and not rows:
         raise InputError(
-            f"{folder}: holds neither metrics.jsonl of a training nor test/cases.json of an evaluation; give the "
-            "folder of a run."
+            f"{folder}: holds neither metrics.jsonl of a training nor {scores.name}/cases.json of an evaluation; give "
+            "the folder of a run."
         )
-    training, evaluation = Stage.read(folder), Stage.read(folder / "test")
+    training, evaluation = Stage.read(folder), Stage.read(scores)
     html = page(
-        title=f"Run {folder.name}",
+        title=f"Run {folder.name}" if held_out else f"Run {folder.name}, {scores.name}",
         state=describe_state(training, evaluation, metrics, rows),
         notices=notices(training, evaluation),
         sections=[
@@ -88,7 +92,7 @@ def write_report(run_dir: str | Path) -> Path:
         ],
         script_hashes=[source_hash(script())] if rows else [],
     )
-    target = folder / "report.html"
+    target = (folder if held_out else scores) / "report.html"
     with write_aside(target) as aside:
         aside.write_text(html, encoding="utf-8")
     logger.info("report: %s", target)
@@ -220,13 +224,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Make the report of one run anew."""
     parser = argparse.ArgumentParser(prog="python -m scripts.report", description="Write the report of a run anew.")
     parser.add_argument("--run_dir", type=Path, required=True, help="folder of the run, for example runs/my_run")
-    run_dir = parser.parse_args(argv).run_dir
-    return one_sentence(lambda: _report(run_dir))
+    parser.add_argument("--scores_dir", type=Path, help="folder of an evaluation on other data; default: test in it")
+    options = parser.parse_args(argv)
+    return one_sentence(lambda: _report(options.run_dir, options.scores_dir))
 
 
-def _report(run_dir: Path) -> int:
+def _report(run_dir: Path, scores_dir: Path | None) -> int:
     """Write the report and tell where it is."""
-    print(write_report(run_dir))
+    print(write_report(run_dir, scores_dir))
     return 0
 
 

@@ -69,22 +69,29 @@ class Rules:
         return torch.tensor([self.thresholds.get(region, THRESHOLD) for region in regions]).reshape(-1, 1, 1, 1)
 
 
-def load_rules(choice: str, folders: Sequence[str], regions: Sequence[str] = REGIONS) -> Rules:
+def load_rules(
+    choice: str,
+    folders: Sequence[str],
+    regions: Sequence[str] = REGIONS,
+    settings: Mapping[str, Any] | None = None,
+) -> Rules:
     """The rules that the knob ``postprocessing_rules`` names.
 
     Args:
         choice: ``none``; ``tuned`` for postprocessing.json in the model's folder; or a file of that form.
         folders: of the model, or of all members of an ensemble.
         regions: those of the model.
+        settings: knobs by which probabilities are made now, such as the overlap of windows; None does not ask.
 
     Raises:
-        InputError: a file is absent or wrong, was tuned for another model, or the members have different ones.
+        InputError: a file is absent or wrong, was tuned for another model or under other settings, or the members have
+            different ones.
     """
     if choice == NO_RULES:
         return Rules()
     if choice != TUNED:
-        return read_rules(Path(choice), regions)
-    found = [read_rules(Path(folder) / RULES_FILE, regions, trained(folder, "sha256")) for folder in folders]
+        return read_rules(Path(choice), regions, settings=settings)
+    found = [read_rules(Path(folder) / RULES_FILE, regions, trained(folder, "sha256"), settings) for folder in folders]
     for folder, rules in zip(folders, found, strict=True):
         if rules != found[0]:
             raise InputError(
@@ -95,7 +102,12 @@ def load_rules(choice: str, folders: Sequence[str], regions: Sequence[str] = REG
 
 
 def rules_to_score_with(
-    choice: str, folders: Sequence[str], regions: Sequence[str], scored: Sequence[Mapping[str, Any]], evaluate_on: str
+    choice: str,
+    folders: Sequence[str],
+    regions: Sequence[str],
+    scored: Sequence[Mapping[str, Any]],
+    evaluate_on: str,
+    settings: Mapping[str, Any] | None = None,
 ) -> Rules:
     """:func:`load_rules` for an evaluation, which may score no case that the rules were tuned on.
 
@@ -104,12 +116,13 @@ def rules_to_score_with(
         folders: as there.
         regions: as there.
         scored: entries of the datalist, with ``case`` and ``patient``.
-        evaluate_on: on ``validation``, the part that rules are tuned on, nothing is refused.
+        evaluate_on: on ``validation``, the part that rules are tuned on, no case is refused.
+        settings: as there.
 
     Raises:
         InputError: as there, or a scored case, or another of its patient, is among those tuned on.
     """
-    rules = load_rules(choice, folders, regions)
+    rules = load_rules(choice, folders, regions, settings)
     if choice == NO_RULES or evaluate_on == "validation":
         return rules
     for file in [Path(folder) / RULES_FILE for folder in folders] if choice == TUNED else [Path(choice)]:
@@ -124,16 +137,23 @@ def rules_to_score_with(
     return rules
 
 
-def read_rules(file: Path, regions: Sequence[str] = REGIONS, sha256: str | None = None) -> Rules:
+def read_rules(
+    file: Path,
+    regions: Sequence[str] = REGIONS,
+    sha256: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Rules:
     """Read a rules file: ``{"rules": {...}}`` with the attributes of :class:`Rules`, and ``tuned_on`` if it was tuned.
 
     Args:
         file: the JSON file.
         regions: those of the model.
         sha256: digest of the model's weights, which must be among those tuned on; None does not ask.
+        settings: knobs by which probabilities are made now; those that the file notes must be the same.
 
     Raises:
-        InputError: the file is absent, not of that form, names a region that the model lacks, or is another model's.
+        InputError: the file is absent, not of that form, names a region that the model lacks, or is another model's or
+            other settings'.
     """
     content = read_json(file, "rules of postprocessing")
     known = {field.name for field in dataclasses.fields(Rules)}
@@ -145,6 +165,7 @@ def read_rules(file: Path, regions: Sequence[str] = REGIONS, sha256: str | None 
     origin = _tuned_on(file, content)
     if sha256 is not None and sha256 not in origin["sha256"]:
         raise InputError(f"{file}: was tuned for other weights than those beside it; tune again, or name a rules file.")
+    refuse_other_settings(file, content, settings or {})
     try:
         rules = Rules(**content["rules"])
     except InputError as error:
@@ -161,6 +182,37 @@ def read_rules(file: Path, regions: Sequence[str] = REGIONS, sha256: str | None 
             "take them out."
         )
     return rules
+
+
+def refuse_other_settings(file: Path, content: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Refuse rules whose probabilities were made otherwise than they are now: their thresholds fit those alone.
+
+    Args:
+        file: named in the message.
+        content: of the file. Rules written by hand note no settings, and are taken under all.
+        settings: knob to value, now.
+
+    Raises:
+        InputError: a knob that both name differs, or the note is no table of knobs.
+    """
+    noted = content.get("tuned_on", {}).get("settings", {})
+    if not isinstance(noted, Mapping):
+        raise InputError(
+            f"{file}: its tuned_on has settings {noted}, but a table of knobs is wanted; restore the file, or write it "
+            "anew with python -m scripts.tune_postprocessing."
+        )
+    other = [name for name, value in settings.items() if name in noted and _plain(noted[name]) != _plain(value)]
+    if other:
+        tuned, now = (", ".join(f"{name} {_plain(of[name])}" for name in other) for of in (noted, settings))
+        raise InputError(
+            f"{file}: was tuned on probabilities made with {tuned}, but here it is {now}; set it as it was, tune again "
+            "for these settings, or set postprocessing_rules to none."
+        )
+
+
+def _plain(value: Any) -> Any:
+    """A knob as JSON keeps it; the order of axes means nothing."""
+    return sorted(value, key=str) if isinstance(value, list | tuple) else value
 
 
 def _tuned_on(file: Path, content: Mapping[str, Any]) -> dict[str, list[str]]:

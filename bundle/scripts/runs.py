@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigComponent, ConfigParser, ConfigWorkflow
 from monai.bundle.properties import InferProperties, TrainProperties
 from monai.bundle.utils import ID_REF_KEY
 from monai.utils import set_determinism
@@ -25,6 +25,7 @@ from scripts import distributed
 from scripts.credentials import refuse_credentials
 from scripts.errors import InputError, install_excepthook
 from scripts.files import read_json, unwritable, write_aside, write_json
+from scripts.knob_ranges import KNOBS, refuse_bad_knobs
 
 logger = logging.getLogger(__name__)
 
@@ -50,15 +51,17 @@ def recorded_dir(recorded: Path, output_dir: str) -> str:
 
 
 def check(bundle_root: str) -> None:
-    """First step of every workflow: show bad input as one sentence, and refuse unknown overrides.
+    """First step of every workflow: show bad input as one sentence, refuse unknown overrides and unusable knobs.
 
     Raises:
-        InputError: an override names nothing or holds a credential, or several processes would do the same work.
+        InputError: an override names nothing or holds a credential, a knob is out of its range, or several processes
+            would do the same work.
     """
     install_excepthook()
     distributed.refuse_rivals()
     refuse_credentials(merged_config())
     refuse_unknown_items(merged_config(), shipped_items(Path(bundle_root) / "configs"))
+    refuse_bad_knobs(knob_values())
 
 
 def begin(run_dir: str, datalist: Mapping[str, Any], seed: int, deterministic: bool, continues: bool = False) -> None:
@@ -104,19 +107,34 @@ def begin(run_dir: str, datalist: Mapping[str, Any], seed: int, deterministic: b
 
 
 def merged_config() -> dict[str, Any]:
-    """The config of the running workflow as MONAI merged it: files, overrides, macros.
+    """The config of the running workflow as MONAI merged it: files, overrides, macros."""
+    return {key: value for key, value in _running_parser().get().items() if key != "_meta_"}
 
-    MONAI hands an expression no reference to its parser, and the command line alone does not tell what a Python caller
-    overrode; the workflow that is evaluating the expression is on the call stack.
+
+def knob_values() -> dict[str, Any]:
+    """The plain knobs of the running workflow by name, each with what its expression or reference gives.
+
+    A knob that a component makes, such as a section of a trained model's recipe, is not plain.
+    """
+    config, parser = merged_config(), _running_parser()
+    plain = [name for name in KNOBS if name in config and not ConfigComponent.is_instantiable(config[name])]
+    return {name: parser.get_parsed_content(name) for name in plain}
+
+
+def _running_parser() -> ConfigParser:
+    """The parser of the workflow that is evaluating the expression that called.
+
+    MONAI hands an expression no reference to it, and the command line alone does not tell what a Python caller
+    overrode; but the workflow is on the call stack.
     """
     # inspect.stack() would read the source of every frame besides.
     frame = inspect.currentframe()
     while frame is not None:
         owner = frame.f_locals.get("self")
         if isinstance(owner, ConfigWorkflow):
-            return {key: value for key, value in owner.parser.get().items() if key != "_meta_"}
+            return owner.parser
         frame = frame.f_back
-    raise RuntimeError("merged_config() was called outside of a MONAI bundle workflow.")
+    raise RuntimeError("the config was asked for outside of a MONAI bundle workflow.")
 
 
 def shipped_items(configs: Path) -> dict[Path, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.bootstrap import LEVEL, MEAN, RESAMPLES, SEED, interval
-from scripts.files import write_aside, write_json
+from scripts.files import json_text, write_texts
 from scripts.scores import COUNTS, SCORES
 
 Row = Mapping[str, Any]
+
+TABLE_FILES = ("cases.json", "summary.json", "cases.csv")
 
 # Those that add up over cases; volumes are told by their error.
 TOTALS = ("lesions", "lesions_missed", "lesions_false")
@@ -33,13 +36,13 @@ HEADINGS = {
 
 
 def write_tables(folder: Path, rows: Sequence[Row], regions: Sequence[str], about: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the three files of an evaluation.
+    """Write the three files of an evaluation, together.
 
     Args:
         folder: made where it is not there.
-        rows: a case each, in any order: ``case``, its files, and what :func:`scripts.scores.score_case` gives.
-        regions: in the order of columns.
-        about: what was scored, ``label_scheme`` at least; a part of the summary.
+        rows: see :func:`table_texts`.
+        regions: see :func:`table_texts`.
+        about: see :func:`table_texts`.
 
     Returns:
         The summary.
@@ -47,16 +50,30 @@ def write_tables(folder: Path, rows: Sequence[Row], regions: Sequence[str], abou
     Raises:
         InputError: the folder cannot be written to.
     """
-    rows = sorted(rows, key=lambda row: row["case"])
-    write_json(folder / "cases.json", rows)
-    summary = summarise(rows, regions) | dict(about)
-    write_json(folder / "summary.json", summary)
-    flat = [flatten(row) for row in rows]
-    with write_aside(folder / "cases.csv") as aside, aside.open("w", newline="", encoding="utf-8") as lines:
-        writer = csv.DictWriter(lines, fieldnames=list(flat[0]))
-        writer.writeheader()
-        writer.writerows(flat)
+    summary, texts = table_texts(rows, regions, about)
+    write_texts(folder, texts)
     return summary
+
+
+def table_texts(
+    rows: Sequence[Row], regions: Sequence[str], about: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The summary of an evaluation, and its files: name to content.
+
+    Args:
+        rows: a case each, in any order: ``case``, its files, and what :func:`scripts.scores.score_case` gives.
+        regions: in the order of columns.
+        about: what was scored, ``label_scheme`` at least; a part of the summary.
+    """
+    rows = sorted(rows, key=lambda row: row["case"])
+    summary = summarise(rows, regions) | dict(about)
+    flat = [flatten(row) for row in rows]
+    lines = io.StringIO(newline="")
+    writer = csv.DictWriter(lines, fieldnames=list(flat[0]))
+    writer.writeheader()
+    writer.writerows(flat)
+    contents = (json_text(rows), json_text(summary), lines.getvalue())
+    return summary, dict(zip(TABLE_FILES, contents, strict=True))
 
 
 def flatten(row: Row) -> dict[str, Any]:

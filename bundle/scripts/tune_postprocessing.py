@@ -14,11 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import torch
-from nibabel.spatialimages import SpatialImage
-from numpy.typing import NDArray
 
 from scripts.boxes import nonzero_box
 from scripts.checkpoints import evaluation_dir, trained
@@ -26,11 +23,12 @@ from scripts.datalists import items
 from scripts.ensemble import folders, refuse_misfit
 from scripts.errors import InputError, one_sentence
 from scripts.files import write_json
-from scripts.label_folders import open_label, read_ids
+from scripts.label_files import open_label, read_ids
 from scripts.labels import get_scheme, labels_to_regions
 from scripts.naming import listed
 from scripts.native import voxel_mm3
 from scripts.origins import read_settings
+from scripts.probability_files import read_probabilities
 from scripts.rule_search import THRESHOLDS, Search, TunedCase
 from scripts.rules import RULES_FILE, Rules
 
@@ -74,13 +72,13 @@ def read_case(item: Mapping[str, Any], prediction_dir: Path, label_scheme: str, 
     """One case, cut to the box of all that some candidate threshold lets through, and of the truth.
 
     Raises:
-        InputError: a file cannot be read, the truth is no label map, prediction and truth are not on one grid, or the
-            number of regions differs.
+        InputError: a file cannot be read, the truth is no label map, prediction and truth are not on one grid, the
+            number of regions differs, or there are values that are no probabilities.
     """
     file = prediction_dir / f"{item['case']}{PROBABILITY_ENDING}"
     truth_file = Path(item["label"])
-    (image, values), truth = read_volume(file), open_label(truth_file)
-    if image.shape != (*truth.shape, len(regions)) or not np.allclose(image.affine, truth.affine, atol=1e-3):
+    (image, values), truth = read_probabilities(file), open_label(truth_file)
+    if image.shape != (*truth.shape[:3], len(regions)) or not np.allclose(image.affine, truth.affine, atol=1e-3):
         raise InputError(
             f"{file}: has shape {image.shape} and another grid or number of regions than {item['label']} and "
             f"{', '.join(regions)}; predict the case anew."
@@ -91,21 +89,6 @@ def read_case(item: Mapping[str, Any], prediction_dir: Path, label_scheme: str, 
     box = nonzero_box((probabilities > min(THRESHOLDS)) | (masks > 0)) or (slice(0, 1),) * 3
     cut = (slice(None), *box)
     return TunedCase(item["case"], probabilities[cut].clone(), masks[cut].clone(), voxel_mm3(truth.affine))
-
-
-def read_volume(file: Path) -> tuple[SpatialImage, NDArray[np.float32]]:
-    """A file of probabilities, its header and its values.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        image = nib.load(file)
-        return image, np.asarray(image.dataobj, dtype=np.float32)
-    # nibabel, gzip and zlib raise a dozen kinds of error on a damaged file.
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{file}: cannot be read ({reason}); predict the case anew.") from error
 
 
 def tuned(cases: Sequence[TunedCase], regions: Sequence[str], ckpt_dirs: Sequence[str]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from scripts.grids import AFFINE_TOLERANCE_MM, affine_difference_mm
 from scripts.labels import Scheme, unknown_values
 from scripts.naming import Case, listed
 from scripts.readers import read_nifti
+from scripts.volumes import affine_problem, is_one_volume, times, type_problem
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +70,8 @@ def check_case(case: Case, n_modalities: int) -> CaseFacts:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             facts.problems.append(f"{path}: cannot be read ({reason})")
             continue
-        if voxels.dtype.kind not in "buif":
-            facts.problems.append(f"{path}: has voxels of type {voxels.dtype}, but numbers are wanted")
+        if problem := type_problem(voxels.dtype):
+            facts.problems.append(f"{path}: {problem}")
             continue
         found = [_grid_problem(image, facts)]
         if path == case.label:
@@ -122,15 +123,15 @@ def check_cases(
 def _grid_problem(image: SpatialImage, facts: CaseFacts) -> str | None:
     """Compare a file's grid with the first one's, which is noted in ``facts``."""
     shape = tuple(int(n) for n in image.shape[:3])
-    if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine)) < 1e-9:
-        return "has an affine that cannot be inverted"
+    if problem := affine_problem(image.affine):
+        return problem
     if not facts.shape:
         facts.shape = shape
         facts.spacing_mm = tuple(round(float(size), 4) for size in image.header.get_zooms()[:3])
         facts.affine = image.affine.tolist()
         return None
     if shape != facts.shape:
-        return f"has shape {_times(shape)}, but the case's first image has {_times(facts.shape)}"
+        return f"has shape {times(shape)}, but the case's first image has {times(facts.shape)}"
     difference = affine_difference_mm(image.affine, np.array(facts.affine))
     if difference > AFFINE_TOLERANCE_MM:
         return f"has another affine than the case's first image (they differ by up to {difference:.3g} mm)"
@@ -139,15 +140,15 @@ def _grid_problem(image: SpatialImage, facts: CaseFacts) -> str | None:
 
 def _shape_problem(shape: tuple[int, ...], files: int, n_modalities: int) -> str | None:
     """Whether one of ``files`` image files has the volumes it should."""
-    one_volume = len(shape) == 3 or (len(shape) == 4 and shape[3] == 1)
+    one_volume = is_one_volume(shape)
     if files > 1 or n_modalities == 1:
-        return None if one_volume else f"has shape {_times(shape)}, but one 3-D volume is wanted"
+        return None if one_volume else f"has shape {times(shape)}, but one 3-D volume is wanted"
     if one_volume:
-        return f"is a 3-D image ({_times(shape)}), but {n_modalities} modalities are wanted"
+        return f"is a 3-D image ({times(shape)}), but {n_modalities} modalities are wanted"
     if len(shape) != 4:
-        return f"has shape {_times(shape)}, but a 4-D image of {n_modalities} modalities is wanted"
+        return f"has shape {times(shape)}, but a 4-D image of {n_modalities} modalities is wanted"
     if shape[3] != n_modalities:
-        return f"has {shape[3]} modalities ({_times(shape)}), but {n_modalities} are wanted"
+        return f"has {shape[3]} modalities ({times(shape)}), but {n_modalities} are wanted"
     return None
 
 
@@ -176,10 +177,6 @@ def _label_problem(image: SpatialImage, voxels: NDArray[Any], facts: CaseFacts) 
         return f"a label holds whole numbers, but here is {listed([f'{value:g}' for value in fractions])}"
     facts.label_counts = {int(value): int(count) for value, count in zip(values, counts, strict=True)}
     return "the label is empty (0 everywhere)" if set(facts.label_counts) == {0} else None
-
-
-def _times(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))
 
 
 def _files(case: Case) -> list[Path]:

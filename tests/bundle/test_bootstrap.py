@@ -95,7 +95,22 @@ def test_command_compares_two_tables(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [(rows(a=(1, 1)), "are of 1 case, but an interval needs two"), ({}, "is no table of cases")],
+    [
+        (rows(a=(1, 1)), "are of 1 case, but an interval needs two"),
+        ({}, "is no table of cases"),
+        ([{"case": "a", "dice": 0.5}], "dice of case a is 0.5, but a number for each region is wanted; evaluate anew"),
+        (rows(a=(1, 1), b=(None, 1)), "dice of case b is null in TC, but a finite number is wanted; evaluate anew"),
+        (rows(a=(1, "x")), 'dice of case a is "x" in WT, but a finite number is wanted'),
+        (rows(a=(1, True)), "dice of case a is true in WT, but a finite number is wanted"),
+        (rows(a=(1, float("nan"))), "dice of case a is NaN in WT, but a finite number is wanted"),
+        (rows(a=(1, -float("inf"))), "dice of case a is -Infinity in WT, but a finite number is wanted"),
+        (rows(a=(1, 10**400)), "but a finite number is wanted"),
+        ([{"case": ["a"], "dice": {"TC": 1}}], 'has ["a"] for a case, but text is wanted'),
+        ([{"case": 1, "dice": {"TC": 1}}], "has 1 for a case, but text is wanted"),
+        (2 * rows(a=(1, 1), b=(1, 1)), "has two rows of case a, but one is wanted"),
+        (2 * [{"case": "a"}], "has two rows of case a, but one is wanted"),
+        ([{"case": "a", "dice": None}, {"case": "b", "dice": {}}], "do not both have dice of the same regions"),
+    ],
 )
 def test_what_cannot_be_compared_is_one_sentence(
     content: object, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -105,3 +120,4 @@ def test_what_cannot_be_compared_is_one_sentence(
     assert main([str(file), str(file)]) == 1
     error = capsys.readouterr().err
     assert sentence in error and error.count("\n") == 1
+    assert str(file) in error or "both" in error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import os
 import subprocess
@@ -99,6 +100,44 @@ def test_reference_in_per_patient_folders(style: str, tmp_path: Path) -> None:
     assert len(rows) == 2 and {value for row in rows for value in row["dice"].values()} == {1.0}
 
 
+def test_labels_without_their_images_are_cases_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One patient of a per-patient data set whose images were not copied; what is hidden is no patient."""
+    folder = write_brats_folders(tmp_path / "BraTS", cases=3)
+    cases = list(find_labels(folder, "--reference_dir"))
+    for image in (folder / cases[1]).glob("*[!g].nii.gz"):
+        image.unlink()
+    assert [file.name for file in (folder / cases[1]).iterdir()] == [f"{cases[1]}_seg.nii.gz"]
+    save(voxels(folder / cases[1] / f"{cases[1]}_seg.nii.gz"), folder / ".trash" / "gone_seg.nii.gz")
+    assert list(find_labels(folder, "--reference_dir")) == cases
+    for case in (cases[0], cases[2]):
+        save(voxels(folder / case / f"{case}_seg.nii.gz"), tmp_path / "P" / f"{case}.nii.gz")
+    folders = ["--prediction_dir", str(tmp_path / "P"), "--reference_dir", str(folder)]
+    error = refused(tmp_path, capsys, *folders, "--label_scheme", "brats2018")
+    assert f"1 in the reference, but not predicted ({cases[1]})" in error
+
+
+def test_predictions_below_the_reference_are_no_truth(tmp_path: Path) -> None:
+    """Neither of a case with a label beside its images, nor of one that has none there."""
+    folder = write_brats_folders(tmp_path / "BraTS", cases=2)
+    (first, file), (second, other) = find_labels(folder, "--reference_dir").items()
+    for case in (first, second):
+        save(voxels(file), folder / "predictions" / f"{case}_seg.nii.gz")
+    assert find_labels(folder, "--reference_dir") == {first: file, second: other}
+    other.unlink()
+    assert find_labels(folder, "--reference_dir") == {first: file}
+
+
+def test_a_fourth_axis_of_one_is_dropped(truths: Path, tmp_path: Path) -> None:
+    """As in training; on one side, and on both."""
+    predictions = predict(truths, tmp_path / "P")
+    wanted = score(tmp_path, predictions, truths)
+    for folder in (predictions, truths / "labelsTr"):
+        for case in CASES:
+            save(voxels(folder / f"{case}.nii.gz")[..., None], folder / f"{case}.nii.gz")
+        assert voxels(folder / "BRATS_001.nii.gz").shape == (24, 28, 20, 1)
+        assert score(tmp_path, predictions, truths) == wanted
+
+
 def test_predictions_of_other_ids(truths: Path, tmp_path: Path) -> None:
     """A model of BraTS 2018's ids against Decathlon's: edema is 2 there, the core 1, and what enhances 4."""
     wanted = score(tmp_path, predict(truths, tmp_path / "same"), truths)
@@ -166,8 +205,19 @@ def spoil(how: str, file: Path) -> None:
         header = nib.load(file).header.copy()
         header["sform_code"], header["srow_x"] = 1, np.nan
         nib.save(nib.Nifti1Image(labels, None, header), file)
+    elif how == "flat affine":
+        # Not by nibabel's own saving, which makes a qform of it.
+        content = bytearray(gzip.decompress(file.read_bytes()))
+        header = nib.Nifti1Header(bytes(content[:348]), check=False)
+        header["sform_code"], header["srow_z"] = 1, 0
+        file.write_bytes(gzip.compress(bytes(header.binaryblock + content[348:])))
     elif how == "4-D":
-        save(labels[..., None], file)
+        save(np.stack([labels, labels], -1), file)
+    elif how == "colours":
+        colours = np.zeros(labels.shape, [("R", "u1"), ("G", "u1"), ("B", "u1")])
+        save(colours, file)
+    elif how == "complex":
+        save(labels.astype(np.complex64), file)
     elif how == "foreign label":
         save(np.where(labels == 3, 4, labels), file)
     elif how == "probabilities":
@@ -181,8 +231,11 @@ REFUSED = {
     "no NIfTI": "cannot be read",
     "shape": "has shape 23x28x20, but its reference",
     "affine": "has another affine than its reference",
-    "NaN in the affine": "has another affine than its reference",
-    "4-D": "has shape 24x28x20x1, but a 3-D label map is wanted",
+    "NaN in the affine": "has an affine that cannot be inverted",
+    "flat affine": "has an affine that cannot be inverted",
+    "4-D": "has shape 24x28x20x2, but a 3-D label map is wanted",
+    "colours": "has voxels of type [('R', 'u1'), ('G', 'u1'), ('B', 'u1')], but numbers are wanted",
+    "complex": "has voxels of type complex64, but numbers are wanted",
     "foreign label": "label value 4 is not in scheme 'msd' (0, 1, 2, 3)",
     "probabilities": "holds whole numbers, but here is 0.333",
     "negative": "holds whole numbers, but here is -1",
@@ -200,7 +253,7 @@ def test_an_unusable_file_is_one_sentence(
     assert REFUSED[how] in error and str(predictions / "BRATS_002.nii.gz") in error
     assert len(error.strip().splitlines()) == 1
     # The reference is held to the same.
-    if how in ("truncated", "foreign label"):
+    if how in ("truncated", "foreign label", "flat affine"):
         error = refused(tmp_path, capsys, *(str(truths) if f == str(predictions) else f for f in folders[:3]),
                         str(predictions), "--label_scheme", "msd")  # fmt: skip
         assert REFUSED[how] in error and str(predictions / "BRATS_002.nii.gz") in error
@@ -296,7 +349,10 @@ def change_folders(how: str, predictions: Path, reference: Path) -> None:
             "not predicted",
             "1 in the reference, but not predicted (BRATS_001): predict them, or leave them out with --pred",
         ),
-        ("no reference", "1 predicted, but not in the reference (BRATS_001)"),
+        (
+            "no reference",
+            "1 predicted, but not in the reference (BRATS_001): remove them from the predictions, or add their labels",
+        ),
         ("twice", "two label maps of case BRATS_001"),
         (
             "named otherwise",
@@ -312,7 +368,10 @@ def test_folders_that_do_not_fit_are_refused(
     predictions = predict(truths, tmp_path / "P")
     change_folders(how, predictions, truths)
     folders = ["--prediction_dir", str(predictions), "--reference_dir", str(truths), "--label_scheme", "msd"]
-    assert sentence in refused(tmp_path, capsys, *folders)
+    error = refused(tmp_path, capsys, *folders)
+    assert sentence in error and str(predictions) in error
+    if how in ("not predicted", "no reference"):
+        assert str(truths) in error
     if how == "not predicted":
         assert [row["case"] for row in score(tmp_path, predictions, truths, "--predicted_only")] == CASES[1:]
 
@@ -338,7 +397,7 @@ NNUNET = {"background": 0, "edema": 1, "non-enhancing": 2, "enhancing": 3}
 OF_REGIONS = {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [2, 3], "enhancing tumor": [3]}
 
 
-@pytest.mark.parametrize("reference", ["", "labelsTr"])
+@pytest.mark.parametrize("reference", ["", "labelsTr", "labelsTs"])
 @pytest.mark.parametrize("labels", [None, NNUNET])
 def test_a_scheme_that_the_reference_denies_is_refused(
     reference: str,
@@ -349,6 +408,8 @@ def test_a_scheme_that_the_reference_denies_is_refused(
 ) -> None:
     """The ids of BraTS 2023 are the Decathlon's, with edema and core exchanged: no value tells them apart."""
     predictions = predict(truths, tmp_path / "P")
+    if reference:
+        (truths / "labelsTr").rename(truths / reference)
     if labels:
         (truths / "dataset.json").write_text(json.dumps({"labels": labels}), encoding="utf-8")
     folders = ["--prediction_dir", str(predictions), "--reference_dir", str(truths / reference)]
@@ -386,3 +447,49 @@ def test_an_odd_name_belongs_to_the_patient_of_its_folder(tmp_path: Path) -> Non
     first[1].rename(first[1].with_name("W39_1998.09.19_Segm.nii.gz"))
     found = find_labels(folder, "--reference_dir")
     assert list(found) == ["BraTS2021_00000", "BraTS2021_00001"] and "W39" in found["BraTS2021_00000"].name
+
+
+def kept(folder: Path) -> dict[str, bytes]:
+    """Name to content of a folder's files."""
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+
+
+@pytest.mark.parametrize("name", ["report.html", "cases.csv"])
+def test_tables_and_report_are_written_together(
+    name: str,
+    truths: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those of an earlier evaluation stay; whether it shows before scoring, or as the last of them is written."""
+    predictions = predict(truths, tmp_path / "P")
+    score(tmp_path, truths, truths)
+    (tmp_path / "out" / name).unlink()
+    (tmp_path / "out" / name).mkdir()
+    before = kept(tmp_path / "out")
+    assert len(before) == 3
+    options = ["--prediction_dir", str(predictions), "--reference_dir", str(truths), "--label_scheme", "msd"]
+    options += ["--output_dir", str(tmp_path / "out"), "--jobs", "1"]
+    monkeypatch.setattr("scripts.evaluate.score_pair", lambda *_: pytest.fail("scored before the folder was probed"))
+    assert main(options) == 1
+    assert f"{tmp_path / 'out' / name}: cannot be written (it is a folder); move it away" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.setattr("scripts.evaluate.refuse_unwritable", lambda *_: None)
+    assert main(options) == 1
+    assert f"{tmp_path / 'out' / name}: cannot be written" in capsys.readouterr().err
+    assert kept(tmp_path / "out") == before
+
+
+def test_a_file_for_an_output_folder_is_refused_before_scoring(
+    truths: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "out"
+    file.write_text("mine")
+    monkeypatch.setattr("scripts.evaluate.score_pair", lambda *_: pytest.fail("scored before the folder was probed"))
+    for folder in (file, file / "of" / "it"):
+        options = ["--prediction_dir", str(truths), "--reference_dir", str(truths), "--label_scheme", "msd"]
+        assert main([*options, "--output_dir", str(folder), "--jobs", "1"]) == 1
+        sentence = f"{folder}: cannot be written ({file} is no folder); move that file away or choose another folder"
+        assert sentence in capsys.readouterr().err
+    assert file.read_text() == "mine"

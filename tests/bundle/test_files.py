@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from scripts.errors import InputError, find_input_error, one_sentence
-from scripts.files import read_json, write_aside, write_json
+from scripts.files import read_json, refuse_unwritable, write_aside, write_json, write_texts
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
 
@@ -30,8 +30,43 @@ def test_suffix_is_kept_for_libraries_that_look_at_it(tmp_path: Path) -> None:
 
 def test_unwritable_folder_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("a file where a folder is wanted")
-    with pytest.raises(InputError, match="cannot be written .*; free some space or choose a folder"):
+    with pytest.raises(
+        InputError, match="cannot be written .*file is no folder.; move that file away or choose another"
+    ):
         write_json(tmp_path / "file" / "x.json", {})
+    with pytest.raises(InputError, match="cannot be written .*; free some space or choose a folder"):
+        write_json(tmp_path / ("too long " * 40) / "x.json", {})
+
+
+def test_a_folder_of_the_files_name_is_found_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "x.json").mkdir()
+    with (
+        pytest.raises(InputError, match=r"x\.json: cannot be written .it is a folder"),
+        write_aside(tmp_path / "x.json"),
+    ):
+        pytest.fail("the work was begun")
+
+
+def test_files_that_belong_together_are_all_new_or_all_old(tmp_path: Path) -> None:
+    write_texts(tmp_path, {"a": "1\r\n", "b": "1\n"})
+    assert [(tmp_path / name).read_bytes() for name in "ab"] == [b"1\r\n", b"1\n"]
+    (tmp_path / "c").mkdir()
+    for names in ("abc", "cab"):
+        with pytest.raises(InputError, match="c: cannot be written"):
+            write_texts(tmp_path, dict.fromkeys(names, "2"))
+    with pytest.raises(UnicodeEncodeError):
+        write_texts(tmp_path, {"a": "2", "b": "\ud800"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
+    assert [(tmp_path / name).read_bytes() for name in "ab"] == [b"1\r\n", b"1\n"]
+
+
+def test_probing_a_folder_leaves_nothing_behind(tmp_path: Path) -> None:
+    refuse_unwritable(tmp_path / "new" / "one", ["a"])
+    refuse_unwritable(tmp_path, ["a"])
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "a").mkdir()
+    with pytest.raises(InputError, match="a: cannot be written .it is a folder"):
+        refuse_unwritable(tmp_path, ["b", "a"])
 
 
 def test_damaged_json_names_the_file(tmp_path: Path) -> None:

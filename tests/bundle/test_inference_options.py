@@ -149,6 +149,15 @@ def test_rules_are_tuned_on_the_validation_part_of_each_fold_and_used(
     tuned = read_rules(Path(ckpt_dirs[0]) / "postprocessing.json")
     assert scores == pytest.approx([dice_table(cases, REGIONS, rules).mean() for rules in (Rules(), tuned)], abs=1e-4)
     assert scores[0] < scores[1]
+    # Probabilities that are made otherwise have other rules.
+    for configs, options in (
+        (("train.json", "evaluate.json"), {"run_name": "fold0"}),
+        (("inference.json",), {"kind": "infer", "dataset_dir": str(data), "output_dir": str(folds / "out")}),
+    ):
+        sentence = refused(
+            folds, *configs, ckpt_dir=ckpt_dirs[0], postprocessing_rules="tuned", window_overlap=0.5, **options
+        )
+        assert "was tuned on probabilities made with window_overlap 0.25, but here it is window_overlap 0.5" in sentence
     # Weights that were trained since have no rules.
     about_file = Path(ckpt_dirs[1]) / "model.json"
     kept = about_file.read_text()

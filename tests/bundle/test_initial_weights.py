@@ -18,8 +18,8 @@ from scripts.shrink import main, shrink
 from tiny import TINY
 from workflow import run, workflow
 
-# Without a step of any size, the weights that a training ends with are those that it began with.
-STILL = TINY | {"learning_rate": 0.0, "weight_decay": 0.0, "ema_decay": 0.9}
+# A step too small to change a float32: the weights that a training ends with are those that it began with.
+STILL = TINY | {"learning_rate": 1e-30, "weight_decay": 0.0, "ema_decay": 0.9}
 
 
 def network(channels: tuple[int, ...] = (4, 8, 16), regions: int = 3) -> UNet:

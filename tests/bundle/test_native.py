@@ -24,8 +24,9 @@ from monai.transforms import (
     Spacingd,
 )
 from scripts.brain_box import is_brain
+from scripts.errors import InputError
 from scripts.labels import SCHEMES, labels_to_regions, nest_regions, regions_to_labels
-from scripts.native import LabelMap, LabelsOfMasksd, RegionMasks, ToNativeGridd
+from scripts.native import LabelMap, LabelsOfMasksd, RegionMasks, ToNativeGridd, refuse_no_numbers
 from scripts.postprocessing import region_masks
 from scripts.predictions import save_volume
 from scripts.rules import Rules
@@ -171,6 +172,26 @@ def test_kept_probabilities_are_those_decided_on(tmp_path: Path) -> None:
     assert torch.equal(out["pred"].as_tensor(), nest_regions(out["prob"].as_tensor() > 0.5).to(torch.uint8))
     torch.testing.assert_close(out["prob"], inverted(chain, item, item["pred"]))
     assert torch.equal(out["prob"].affine, out["pred"].affine)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_output_that_is_no_number_is_no_brain_without_tumour(tmp_path: Path, keep: bool, value: float) -> None:
+    chain = recipe([2.0, 2.0, 2.0])
+    item = chain({"image": str(save(make_case(0)[0], tmp_path / "image.nii.gz"))}) | {"case": "BRATS_007"}
+    spoilt = probabilities(item)
+    spoilt[2, 3, 3, 3] = value
+    finish = ToNativeGridd("pred", chain, LabelMap("msd"), keep_probabilities=keep)
+    with pytest.raises(InputError, match="^BRATS_007: the network's output is no number .*; predict with precision"):
+        finish(item | {"pred": spoilt})
+    del item["case"]
+    with pytest.raises(InputError, match="image.nii.gz: the network's output is no number"):
+        finish(item | {"pred": spoilt.half()})
+
+
+def test_half_floats_of_a_large_volume_are_numbers() -> None:
+    """Their sum is none in their own type."""
+    refuse_no_numbers(torch.ones(3, 40, 40, 40, dtype=torch.float16), "BRATS_007")
 
 
 def test_labels_are_made_of_the_masks_and_the_image_is_left_alone(tmp_path: Path) -> None:

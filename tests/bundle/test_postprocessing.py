@@ -179,3 +179,33 @@ def test_wrong_rules_are_one_sentence(tmp_path: Path, content: object, words: st
     with pytest.raises(InputError) as caught:
         read_rules(file, ("WT",))
     assert str(caught.value).startswith(f"{file}: ") and words in str(caught.value)
+
+
+def test_rules_of_other_settings_are_refused(tmp_path: Path) -> None:
+    noted = {"tta_axes": [0, 1], "window_overlap": 0.5, "inference_mode": "brain_box", "of_old": 1}
+    content = {"rules": {"thresholds": {"ET": 0.4}}, "tuned_on": {"sha256": ["1"], "settings": noted}}
+    file = write(tmp_path / "models" / "postprocessing.json", **content)
+    write(tmp_path / "models" / "model.json", sha256="1")
+    folders, same = [str(tmp_path / "models")], {"tta_axes": (1, 0), "window_overlap": 0.5, "one_pass_ratio": 1.0}
+    for choice in ("tuned", file):
+        assert load_rules(choice, folders, REGIONS, same) == Rules({"ET": 0.4})
+        with pytest.raises(InputError) as caught:
+            load_rules(choice, folders, REGIONS, same | {"window_overlap": 0.25, "tta_axes": []})
+        assert str(caught.value) == (
+            f"{file}: was tuned on probabilities made with tta_axes [0, 1], window_overlap 0.5, but here it is "
+            "tta_axes [], window_overlap 0.25; set it as it was, tune again for "
+            "these settings, or set postprocessing_rules to none."
+        )
+        for part in ("test", "validation"):
+            with pytest.raises(InputError, match="was tuned on probabilities made with window_overlap 0.5, but here"):
+                rules_to_score_with(choice, folders, REGIONS, [], part, same | {"window_overlap": 0.75})
+
+
+def test_rules_without_a_note_of_settings_are_taken_under_all(tmp_path: Path) -> None:
+    settings = {"window_overlap": 0.75, "tta_axes": [0]}
+    for index, extra in enumerate(({}, {"tuned_on": {"cases": ["a"]}})):
+        file = write(tmp_path / f"{index}.json", rules={"min_enhancing_mm3": 5}, **extra)
+        assert load_rules(file, [], REGIONS, settings) == Rules(min_enhancing_mm3=5)
+    spoilt = write(tmp_path / "spoilt.json", rules={}, tuned_on={"settings": [0.5]})
+    with pytest.raises(InputError, match=r"spoilt.json: its tuned_on has settings \[0.5\], but a table of knobs"):
+        load_rules(spoilt, [], REGIONS, settings)

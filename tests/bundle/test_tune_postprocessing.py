@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -233,6 +235,45 @@ def test_damaged_files_are_one_sentence(
     file.write_bytes(file.read_bytes()[:-200])
     assert main(["--ckpt_dir", str(model)]) == 1
     assert f"{file}: cannot be read" in capsys.readouterr().err
+
+
+def test_a_truth_with_a_fourth_axis_of_one(model: Path, tmp_path: Path) -> None:
+    save(make_case(3)[1][..., None], tmp_path / "data" / "BRATS_003.nii.gz")
+    assert main(["--ckpt_dir", str(model)]) == 0
+    assert read_rules(model / "postprocessing.json", REGIONS, "abc") == Rules({"ET": 0.4})
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda values: 10 * values - 5, "its values are from -4 to 4"),
+        (lambda values: np.where(values > 0.5, np.nan, values), "1020 of its 40320 values are NaN"),
+        (lambda values: np.where(values > 0.5, np.inf, values), "its values are from 0.1 to inf"),
+        (lambda values: values * 100, "its values are from 10 to 90"),
+    ],
+)
+def test_what_are_no_probabilities_are_refused(
+    model: Path,
+    tmp_path: Path,
+    change: Callable[[np.ndarray], np.ndarray],
+    found: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "run" / "validation" / "labels" / "BRATS_003_prob.nii.gz"
+    save(change(np.asarray(nib.load(file).dataobj)).astype(np.float32), file)
+    assert main(["--ckpt_dir", str(model)]) == 1
+    error = capsys.readouterr().err
+    assert f"{file}: " in error and f"{found}, but probabilities are from 0 to 1; predict the case anew" in error
+    assert error.count("\n") == 1
+    assert not (model / "postprocessing.json").exists()
+
+
+def test_rounding_beyond_1_is_a_probability(model: Path, tmp_path: Path) -> None:
+    """As interpolation leaves it."""
+    file = tmp_path / "run" / "validation" / "labels" / "BRATS_003_prob.nii.gz"
+    values = np.asarray(nib.load(file).dataobj)
+    save(np.where(values > 0.5, np.nextafter(np.float32(1), np.float32(2)), values), file)
+    assert main(["--ckpt_dir", str(model)]) == 0
 
 
 def test_truths_that_are_no_label_maps_are_refused(

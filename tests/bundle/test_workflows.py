@@ -12,6 +12,7 @@ import pytest
 import torch
 from patients import patients
 from scripts.cases import main as cases_command
+from scripts.checkpoints import sha256
 from scripts.errors import InputError, find_input_error
 from scripts.labels import SCHEMES
 from tiny import TINY, write_brats_folders, write_decathlon
@@ -109,9 +110,69 @@ def test_inference_of_a_decathlon_folder_takes_its_unlabelled_cases(trained: Pat
 
 def test_evaluation_on_another_set_scores_all_of_it(trained: Path, tmp_path: Path) -> None:
     folder = write_brats_folders(tmp_path / "other", cases=3)
-    run(trained, "train.json", "evaluate.json", dataset_dir=str(folder), evaluate_on="all", run_name="other")
-    summary = read(trained / "runs" / "other" / "test" / "summary.json")
+    run(trained, "train.json", "evaluate.json", dataset_dir=str(folder), evaluate_on="all", run_name="away")
+    scores = trained / "runs" / "away" / "all_other"
+    summary = read(scores / "summary.json")
     assert summary["n_cases"] == 3 and summary["label_scheme"] == "brats2018"
+    assert "Run away, all_other" in (scores / "report.html").read_text(encoding="utf-8")
+    assert [path.name for path in (trained / "runs" / "away").iterdir()] == ["all_other"]
+
+
+def test_another_set_takes_nothing_from_the_held_out_scores(trained: Path, tmp_path: Path) -> None:
+    run(trained, "train.json", "evaluate.json")
+    folder = trained / "runs" / "run"
+    kept = {path: path.read_bytes() for path in [*folder.rglob("test/**/*"), folder / "report.html"] if path.is_file()}
+    other = write_brats_folders(tmp_path / "other", cases=2)
+    run(trained, "train.json", "evaluate.json", dataset_dir=str(other), evaluate_on="all")
+    assert len(kept) > 8 and all(path.read_bytes() == content for path, content in kept.items())
+    assert sorted(path.name for path in (folder / "all_other" / "labels").iterdir()) == [
+        "BraTS2021_00000_seg.nii.gz", "BraTS2021_00001_seg.nii.gz",
+    ]  # fmt: skip
+
+
+def test_an_evaluation_leaves_nothing_of_the_one_before(trained: Path, tmp_path: Path) -> None:
+    scores = trained / "runs" / "twice" / "all_other"
+    options = {"evaluate_on": "all", "run_name": "twice", "save_probabilities": True}
+    first = write_brats_folders(tmp_path / "first" / "other", cases=3)
+    run(trained, "train.json", "evaluate.json", dataset_dir=str(first), save_uncertainty=True, **options)
+    assert len(list((scores / "labels").iterdir())) == 11 and (scores / "median_case.png").is_file()
+    (scores / "labels" / "mine.txt").write_text("notes")
+    second = write_brats_folders(tmp_path / "second" / "other", cases=1, style="2023")
+    run(trained, "train.json", "evaluate.json", dataset_dir=str(second), **options)
+    name, kept = "BraTS-GLI-00000-000", {"probabilities.json", "mine.txt"}
+    kept |= {f"{name}_{kind}.nii.gz" for kind in ("prob", "seg")}
+    assert {path.name for path in (scores / "labels").iterdir()} == kept
+    assert not (scores / "median_case.png").exists() and read(scores / "summary.json")["n_cases"] == 1
+
+
+def test_a_broken_evaluation_leaves_no_older_results(trained: Path, tmp_path: Path) -> None:
+    folder = trained / "runs" / "broken" / "test"
+    run(trained, "train.json", "evaluate.json", run_name="broken")
+    assert (folder / "summary.json").is_file()
+    weights = trained / "models" / "model.pt"
+    about = trained / "models" / "model.json"
+    kept = weights.read_bytes(), about.read_text()
+    state = torch.load(weights, weights_only=True)
+    torch.save({name: torch.full_like(value, torch.nan) for name, value in state.items()}, weights)
+    about.write_text(json.dumps(read(about) | {"sha256": sha256(weights)}))
+    try:
+        sentence = refused(trained, "train.json", "evaluate.json", run_name="broken")
+    finally:
+        weights.write_bytes(kept[0])
+        about.write_text(kept[1])
+    assert "the network's output is no number (NaN) in" in sentence and sentence.startswith("BRATS_0")
+    assert not (folder / "summary.json").exists() and not list((folder / "labels").iterdir())
+
+
+def test_the_summary_tells_what_was_scored_by_what(trained: Path, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.json"
+    rules.write_text(json.dumps({"rules": {"thresholds": {"WT": 0.4}}}))
+    run(trained, "train.json", "evaluate.json", run_name="told", postprocessing_rules=str(rules))
+    summary = read(trained / "runs" / "told" / "test" / "summary.json")
+    assert summary["evaluate_on"] == "test" and summary["sha256"] == [sha256(trained / "models" / "model.pt")]
+    assert summary["rules"] == {
+        "thresholds": {"WT": 0.4}, "min_component_mm3": {}, "min_enhancing_mm3": 0.0, "sure_enhancing": None,
+    }  # fmt: skip
 
 
 def test_same_seed_same_run(trained: Path, data: Path, tmp_path: Path) -> None:
@@ -284,7 +345,7 @@ def test_channels_are_stacked_as_the_model_was_trained(tmp_path: Path) -> None:
     run(tmp_path, "train.json", dataset_dir=str(folder), modalities=order, **TINY)
     other = write_brats_folders(tmp_path / "other", cases=2, style="2023")
     run(tmp_path, "train.json", "evaluate.json", dataset_dir=str(other), evaluate_on="all", run_name="other")
-    for case in read(tmp_path / "runs" / "other" / "test" / "cases.json"):
+    for case in read(tmp_path / "runs" / "other" / "all_other" / "cases.json"):
         assert [path.split("-")[-1].split(".")[0] for path in case["image"]] == ["t1c", "t2f", "t1n", "t2w"]
 
 
@@ -300,7 +361,7 @@ def test_split_of_other_modalities_or_labels_is_refused(data: Path, tmp_path: Pa
 
 def test_patients_of_the_training_are_not_scored(trained: Path, data: Path, tmp_path: Path) -> None:
     run(trained, "train.json", "evaluate.json", evaluate_on="all", run_name="all")
-    assert read(trained / "runs" / "all" / "test" / "summary.json")["n_cases"] == 2
+    assert read(trained / "runs" / "all" / "all_Task01_Tiny" / "summary.json")["n_cases"] == 2
 
 
 def test_split_without_a_test_part_is_refused(data: Path, tmp_path: Path) -> None:
