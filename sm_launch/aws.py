@@ -12,6 +12,7 @@ T = TypeVar("T")
 # botocore's "standard" mode retries throttling, 5xx and broken connections with growing pauses.
 RETRIES = {"mode": "standard", "max_attempts": 8}
 ONCE_SECONDS = 5
+NO_CREDENTIALS = "there are no AWS credentials; run 'aws configure' or 'aws sso login'."
 # Session to its clients by service and patience: making one reads the service's model and takes a tenth of a second.
 _made: WeakKeyDictionary[Any, dict[tuple[str, bool], Any]] = WeakKeyDictionary()
 _ACCESS = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403", "Forbidden"}
@@ -85,9 +86,7 @@ def ask(what: str, call: Callable[[], T]) -> T:
     except ClientError as error:
         raise LaunchError(refusal(what, error)) from error
     except NoCredentialsError as error:
-        raise LaunchError(
-            f"could not {what}: there are no AWS credentials; run 'aws configure' or 'aws sso login'."
-        ) from error
+        raise LaunchError(f"could not {what}: {NO_CREDENTIALS}") from error
     except BotoCoreError as error:
         raise LaunchError(f"could not {what}: {error}; look at your connection and try again.") from error
 

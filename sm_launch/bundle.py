@@ -16,8 +16,14 @@ from typing import Any
 from sm_launch.errors import LaunchError
 
 # Made by running a bundle, never a part of it.
-_MADE = {"models", "runs", "predictions", "eval", "store", "cache", "outputs", "mlruns", "__pycache__"}
-_DATA = (".nii", ".nii.gz", ".npy", ".npz", ".dcm", ".mha", ".nrrd", ".pt", ".pth", ".ts", ".onnx", ".pyc")
+_MADE = {
+    "models", "runs", "predictions", "eval", "evaluation", "by_label", "store", "cache", "outputs", "mlruns",
+    "__pycache__",
+}  # fmt: skip
+# Images of patients and weights; pages and films show patients as well.
+_DATA = (
+    ".nii", ".nii.gz", ".npy", ".npz", ".dcm", ".mha", ".nrrd", ".pt", ".pth", ".ts", ".onnx", ".pyc", ".html", ".gif",
+)  # fmt: skip
 _ID_SEPARATORS = ("::", "#")
 
 
@@ -124,13 +130,27 @@ def check_overrides(content: Mapping[str, Any], overrides: Mapping[str, Any], co
 
 
 def requirements(metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    """pip requirements of a bundle's metadata, less those that the PyTorch images carry."""
+    """pip requirements of a bundle's metadata, less those that the PyTorch images carry.
+
+    Raises:
+        LaunchError: the versions are no mapping of text to text.
+    """
     carried = {"torch", "pytorch", "numpy", "python"}
     needs = {"monai": metadata.get("monai_version")}
     for section in ("optional_packages_version", "required_packages_version"):
-        needs |= metadata.get(section) or {}
+        needs |= _versions(metadata, section)
     exact = {name: version for name, version in needs.items() if version and name.lower() not in carried}
     return tuple(f"{name}=={version}" for name, version in sorted(exact.items()))
+
+
+def _versions(metadata: Mapping[str, Any], section: str) -> Mapping[str, str]:
+    found = metadata.get(section) or {}
+    if not isinstance(found, Mapping) or not all(isinstance(text, str) for pair in found.items() for text in pair):
+        raise LaunchError(
+            f"configs/metadata.json: {section} is {json.dumps(found)} where names with versions are wanted, such as "
+            '{"nibabel": "5.3.2"}; mend it.'
+        )
+    return found
 
 
 def _parsed(file: Path) -> dict[str, Any]:

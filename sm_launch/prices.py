@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sm_launch import aws
 from sm_launch.errors import LaunchError
 from sm_launch.table import dated, table
 from sm_launch.views import ENDPOINT, PROCESSING, TRAINING, TRANSFORM
@@ -109,7 +110,7 @@ class LivePrices:
         return self._table.s3_gb_month()
 
     def _ask(self, instance_type: str) -> dict[str, float]:
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
         filters = {"productFamily": _INSTANCES, "regionCode": self._region, "instanceName": instance_type}
         pages = self.client.get_paginator("get_products").paginate(
@@ -119,6 +120,8 @@ class LivePrices:
         )
         try:
             products = [json.loads(product) for page in pages for product in page["PriceList"]]
+        except NoCredentialsError as error:
+            raise LaunchError(f"could not ask for prices: {aws.NO_CREDENTIALS}") from error
         except (ClientError, BotoCoreError) as error:
             raise LaunchError(
                 f"The Price List API doesn't answer ({error}); allow pricing:GetProducts, or leave out --live-prices."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from sm_launch import aws
 from sm_launch.errors import LaunchError
 from sm_launch.images import partition
 from sm_launch.steps import Plan
@@ -55,16 +56,18 @@ def check(wanted: Mapping[str, int], client: BaseClient, region: str) -> list[st
         region: the jobs' region.
 
     Raises:
-        LaunchError: AWS refuses the question.
+        LaunchError: there are no credentials, or AWS refuses the question.
     """
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
     try:
         found = _found(wanted, client)
+    except NoCredentialsError as error:
+        raise LaunchError(f"could not ask for quotas: {aws.NO_CREDENTIALS}") from error
     except (ClientError, BotoCoreError) as error:
         raise LaunchError(
             f"Service Quotas doesn't answer ({error}); allow servicequotas:GetServiceQuota and "
-            f"servicequotas:ListServiceQuotas, or leave them out by --no-quotas."
+            f"servicequotas:ListServiceQuotas, or apply without them by 'apply --no-quotas'."
         ) from error
     return list(_too_low(wanted, found, region))
 

@@ -39,7 +39,9 @@ def _content(file: Path, readers: tuple[Path, ...]) -> dict[str, Any]:
     if file in readers:
         raise LaunchError(f"{file}: is its own base by way of {readers[-1]}; take one of the two lines away.")
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        _refuse_doubles(file, yaml.compose(text, yaml.SafeLoader))
+        content = yaml.safe_load(text)
     except OSError as error:
         raise LaunchError(f"{file}: cannot be read ({error.strerror}); give the path of a spec file.") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
@@ -53,6 +55,31 @@ def _content(file: Path, readers: tuple[Path, ...]) -> dict[str, Any]:
     if base is None:
         return content
     return _over(_content(Path(os.path.normpath(file.parent / str(base))), (*readers, file)), content)
+
+
+def _refuse_doubles(file: Path, node: Any) -> None:
+    """Refuse a key that stands twice in the same place, of which YAML would silently keep the last.
+
+    Args:
+        file: for the sentence.
+        node: of ``yaml.compose``, or None for an empty file.
+    """
+    import yaml
+
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                raise LaunchError(
+                    f"{file}: '{key.value}' stands in line {seen[key.value]} and again in line {line}; put both "
+                    "into one."
+                )
+            seen[str(key.value)] = line
+            _refuse_doubles(file, value)
+    elif isinstance(node, yaml.SequenceNode):
+        for entry in node.value:
+            _refuse_doubles(file, entry)
 
 
 def _over(below: Any, above: Any) -> Any:

@@ -20,7 +20,7 @@ def check_numbers(spec: Spec) -> None:
     """Refuse them.
 
     Raises:
-        LaunchError: one is too small.
+        LaunchError: one is too small, or a job would be stopped before it is expected to end.
     """
     for part in dataclasses.fields(spec):
         section = getattr(spec, part.name)
@@ -28,6 +28,16 @@ def check_numbers(spec: Spec) -> None:
             continue
         for field in dataclasses.fields(section):
             _check(f"{part.name}.{field.name}", field.name, getattr(section, field.name))
+        _check_hours(part.name, section)
+
+
+def _check_hours(name: str, section: Any) -> None:
+    expected, most = (getattr(section, field, None) for field in ("expected_hours", "max_hours"))
+    if expected is not None and most is not None and expected > most:
+        raise LaunchError(
+            f"{name}.expected_hours is {expected:g}, and {name}.max_hours stops the job at {most:g}; raise max_hours "
+            f"to {expected:g} or more."
+        )
 
 
 def _check(path: str, name: str, value: Any) -> None:

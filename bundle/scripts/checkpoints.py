@@ -137,7 +137,7 @@ def trained(ckpt_dir: str, entry: str) -> Any:
         InputError: no training has finished in ``ckpt_dir``, or its ``model.json`` lacks the entry.
     """
     file = Path(ckpt_dir) / ABOUT_FILE
-    if not file.is_file():
+    if not _is_trained(ckpt_dir):
         raise InputError(
             f"{file}: there is no trained model; run configs/train.json first, or point ckpt_dir at the folder of one."
         )
@@ -156,9 +156,12 @@ def from_recipe(ckpt_dir: str, bundle_root: str, section: str) -> Any:
         ckpt_dir: folder of ``model.json``.
         bundle_root: folder of ``configs/``.
         section: id inside the config, with ``::`` between levels.
+
+    Raises:
+        InputError: there are weights without the recipe of their training, which may have been another.
     """
     parser = ConfigParser()
-    if (Path(ckpt_dir) / ABOUT_FILE).is_file():
+    if _is_trained(ckpt_dir):
         parser.read_config(trained(ckpt_dir, "recipe"))
     else:
         parser.read_config(str(Path(bundle_root) / "configs" / "train.json"))
@@ -169,10 +172,24 @@ def trained_scheme(ckpt_dir: str, label_scheme: str) -> str:
     """The scheme to write labels in: ``label_scheme`` itself, or the training's where it says ``trained``.
 
     Before any training there is nothing to write; Decathlon's scheme stands in, so that the config can be checked.
+
+    Raises:
+        InputError: there are weights without what tells of their training.
     """
     if label_scheme != "trained":
         return label_scheme
-    return trained(ckpt_dir, "label_scheme") if (Path(ckpt_dir) / ABOUT_FILE).is_file() else "msd"
+    return trained(ckpt_dir, "label_scheme") if _is_trained(ckpt_dir) else "msd"
+
+
+def _is_trained(ckpt_dir: str) -> bool:
+    if (Path(ckpt_dir) / ABOUT_FILE).is_file():
+        return True
+    if (Path(ckpt_dir) / MODEL_FILE).is_file():
+        raise InputError(
+            f"{ckpt_dir}: has {MODEL_FILE} but no {ABOUT_FILE}, which says spacing, patch size and what the labels "
+            f"mean; copy {ABOUT_FILE} from the folder that the model was trained in."
+        )
+    return False
 
 
 def evaluation_dir(ckpt_dir: str, output_dir: str, run_name: str | int | None) -> str:

@@ -75,3 +75,17 @@ def test_weights_that_their_description_does_not_fit_are_refused(tmp_path: Path)
     torch.save(network().state_dict(), tmp_path / "model.pt")
     with pytest.raises(InputError, match=r"is not the file that model\.json beside it describes"):
         load_weights(network(), tmp_path / "model.pt")
+
+
+def test_weights_without_what_tells_of_their_training_are_refused(tmp_path: Path) -> None:
+    """They would be taken for a model of train.json: other spacing, other windows, other label ids."""
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    sentence = "has model.pt but no model.json, which says spacing, .*; copy model.json from the folder that the model"
+    for ask in (
+        lambda: from_recipe(str(tmp_path), str(BUNDLE), "patch_size"),
+        lambda: trained_scheme(str(tmp_path), "trained"),
+        lambda: trained(str(tmp_path), "recipe"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            ask()
+    assert trained_scheme(str(tmp_path), "brats2018") == "brats2018"

@@ -28,6 +28,8 @@ def copy(tmp_path: Path) -> Path:
 
 def test_only_the_bundles_own_files_travel(copy: Path) -> None:
     made = ("models/model.pt", "eval/x.csv", ".git/config", "scripts/__pycache__/a.pyc", "docs/scan.nii.gz", "x.pt")
+    # What scripts.evaluate and scripts.visualize write by default names patients, or shows them.
+    made += ("evaluation/summary.json", "by_label/cases.json", "case.html", "case.GIF")
     for name in ("scripts/a.py", "docs/README.md", "LICENSE", *made):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_text("x")
@@ -72,6 +74,12 @@ def test_packages_are_the_metadatas() -> None:
     assert f"monai=={metadata['monai_version']}" in found
     # PyTorch is the container's.
     assert not [one for one in found if one.startswith(("torch", "pytorch=", "numpy"))]
+
+
+@pytest.mark.parametrize("wrong", [["x"], "x", {"x": 3}, {"x": None}])
+def test_packages_that_are_no_names_with_versions_are_refused(wrong: object) -> None:
+    with pytest.raises(LaunchError, match="optional_packages_version is .* where names with versions are wanted"):
+        requirements({"optional_packages_version": wrong})
 
 
 @pytest.mark.parametrize(

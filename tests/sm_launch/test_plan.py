@@ -345,6 +345,10 @@ def test_a_data_set_does_not_bring_its_neighbours() -> None:
         ),
         ({"train": {"instance_type": "ml.g5.xlarge", "max_hours": 0}}, "train.max_hours is 0; write more than 0."),
         (
+            {"train": {"instance_type": "ml.g5.xlarge", "max_hours": 2, "expected_hours": 5}},
+            "train.expected_hours is 5, and train.max_hours stops the job at 2; raise max_hours to 5 or more.",
+        ),
+        (
             {"train": {"instance_type": "ml.g5.xlarge", "max_hours": float("nan")}},
             "train.max_hours is 'nan' where a num",
         ),

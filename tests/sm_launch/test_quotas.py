@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import launch_plans as lp
@@ -10,7 +11,10 @@ import pytest
 from json_service import Refusal, served
 
 from sm_launch import quotas
+from sm_launch.aws import open_session
 from sm_launch.errors import LaunchError
+from sm_launch.prices import LivePrices
+from sm_launch.views import TRAINING
 
 PAGE = "https://us-east-1.console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas"
 
@@ -118,8 +122,20 @@ def test_code_that_is_another_quotas_now_is_not_believed() -> None:
 def test_missing_permission_is_one_sentence() -> None:
     with (
         served("service-quotas", {"ListServiceQuotas": refuse("AccessDeniedException")}) as client,
-        pytest.raises(
-            LaunchError, match=r"allow servicequotas:GetServiceQuota and .*, or leave them out by --no-quotas\.$"
-        ),
+        pytest.raises(LaunchError, match=r"allow servicequotas:GetServiceQuota and .* by 'apply --no-quotas'\.$"),
     ):
         quotas.check({"ml.g5.2xlarge for training job usage": 1}, client, lp.REGION)
+
+
+def test_missing_credentials_are_said_to_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    session = open_session(lp.REGION)
+    wanted = "there are no AWS credentials; run 'aws configure' or 'aws sso login'."
+    with pytest.raises(LaunchError, match=f"could not ask for quotas: {wanted}"):
+        quotas.check({"ml.g5.2xlarge for training job usage": 1}, session.client("service-quotas"), lp.REGION)
+    with pytest.raises(LaunchError, match=f"could not ask for prices: {wanted}"):
+        LivePrices(session.client("pricing"), lp.REGION).instance_hour("ml.m5.large", TRAINING)

@@ -76,6 +76,8 @@ def test_a_wrong_word_is_one_sentence(tmp_path: Path, changes: list[str], senten
     ("text", "sentence"),
     [
         ("name: [", "is no YAML in line "),
+        ("train:\n  spot: true\ntags: {}\ntrain: {}\n", "'train' stands in line 1 and again in line 4; put both into"),
+        ("a:\n- b: {c: 1, c: 2}\n", "'c' stands in line 2 and again in line 2"),
         ("- a\n- b\n", "holds no keys; compare it with a file of sm_launch/specs."),
         ("base: spec.yaml\n", "is its own base"),
         ("base: none.yaml\n", "none.yaml: cannot be read (No such file or directory)"),
