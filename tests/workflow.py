@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from monai.bundle import ConfigWorkflow
+from scripts.errors import InputError, find_input_error
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
 
@@ -38,3 +40,12 @@ def run(tmp_path: Path, *configs: str, **overrides: Any) -> Job:
     job.run()
     job.finalize()
     return job
+
+
+def refused(tmp_path: Path, *configs: str, **overrides: Any) -> str:
+    """The sentence with which a workflow refuses."""
+    with pytest.raises((RuntimeError, InputError)) as caught:
+        run(tmp_path, *configs, **overrides)
+    cause = find_input_error(caught.value)
+    assert cause is not None, caught.value
+    return str(cause)

@@ -30,6 +30,11 @@ def find_input_error(error: BaseException | None) -> InputError | None:
     return None
 
 
+def first_line(error: BaseException) -> str:
+    """What another library's error says, for the brackets of a sentence; its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def install_excepthook() -> None:
     """Make an uncaught :class:`InputError` end the process with its sentence; other errors keep their traceback."""
     if getattr(sys.excepthook, "shows_input_errors", False):

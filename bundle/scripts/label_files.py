@@ -9,7 +9,7 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
-from scripts.errors import InputError
+from scripts.errors import InputError, first_line
 from scripts.naming import listed
 from scripts.volumes import is_one_volume, times, type_problem
 
@@ -57,5 +57,5 @@ def read_ids(file: Path, image: SpatialImage) -> NDArray[np.uint8]:
 
 
 def _unreadable(file: Path, error: Exception) -> InputError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    reason = first_line(error)
     return InputError(f"{file}: cannot be read ({reason}); restore the file.")

@@ -9,7 +9,7 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
-from scripts.errors import InputError
+from scripts.errors import InputError, first_line
 
 # By which probabilities that were blended of windows, or interpolated, may leave 0 to 1.
 ROUNDING = 1e-4
@@ -26,7 +26,7 @@ def read_probabilities(file: Path) -> tuple[SpatialImage, NDArray[np.float32]]:
         values = np.asarray(image.dataobj, dtype=np.float32)
     # nibabel, gzip and zlib raise a dozen kinds of error on a damaged file.
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise InputError(f"{file}: cannot be read ({reason}); predict the case anew.") from error
     if problem := _range_problem(values):
         raise InputError(f"{file}: {problem}, but probabilities are from 0 to 1; predict the case anew.")

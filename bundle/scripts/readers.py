@@ -14,7 +14,7 @@ from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
-from scripts.errors import InputError
+from scripts.errors import InputError, first_line
 from scripts.inflate import read_bytes
 
 SUFFIXES = ("nii", "nii.gz")
@@ -107,7 +107,7 @@ class NiftiReader(ImageReader):
             image, stored = read_nifti(path)
             return image, to_tensor_type(stored, image.dataobj.slope, image.dataobj.inter)
         except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason = first_line(error)
             raise InputError(f"{path}: cannot be read ({reason}); restore the file or leave out its case.") from error
 
 

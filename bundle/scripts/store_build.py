@@ -17,7 +17,7 @@ import torch
 from monai.transforms import Compose
 from tqdm import tqdm
 
-from scripts.errors import InputError
+from scripts.errors import InputError, first_line
 from scripts.files import is_write_error, read_json
 from scripts.store_case import (
     ARRAYS,
@@ -184,4 +184,4 @@ def _reason(error: Exception) -> str:
     # MONAI wraps what goes wrong inside a transform in a RuntimeError; the cause underneath is what the user can mend.
     while not isinstance(error, InputError) and isinstance(error.__cause__, Exception):
         error = error.__cause__
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return first_line(error)

@@ -35,7 +35,7 @@ import ray  # noqa: E402
 from ray import tune  # noqa: E402
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler  # noqa: E402
 
-from scripts.errors import InputError  # noqa: E402
+from scripts.errors import InputError, first_line  # noqa: E402
 from scripts.tune_space import Search  # noqa: E402
 from scripts.tune_trial import STATE_FILE, STOPPED, Plan, Trial, write_state  # noqa: E402
 
@@ -141,7 +141,7 @@ def connect(address: str | None, options: Mapping[str, Any]) -> None:
         ray.init(address=address or "local", **options)
     # Ray raises the bare class when its own processes are not up within 30 s.
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         if address is None:
             raise InputError(f"Ray did not start ({reason}); free some memory or processors and try again.") from error
         raise InputError(

@@ -20,7 +20,7 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from scripts.errors import InputError
+from scripts.errors import InputError, first_line
 from scripts.files import cache_dir, read_json, write_json
 from scripts.grids import AFFINE_TOLERANCE_MM, affine_difference_mm
 from scripts.labels import Scheme, unknown_values
@@ -67,7 +67,7 @@ def check_case(case: Case, n_modalities: int) -> CaseFacts:
             image, voxels = read_nifti(path)
         # nibabel, gzip and zlib raise a dozen kinds of error on a damaged file; all mean the same to the user.
         except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason = first_line(error)
             facts.problems.append(f"{path}: cannot be read ({reason})")
             continue
         if problem := type_problem(voxels.dtype):

@@ -12,7 +12,6 @@ import pytest
 import torch
 from scripts.cases import main as cases_command
 from scripts.checkpoints import sha256
-from scripts.errors import InputError, find_input_error
 from scripts.labels import REGIONS, SCHEMES
 from scripts.postprocessing import region_masks
 from scripts.rule_search import dice_table
@@ -20,7 +19,7 @@ from scripts.rules import Rules, read_rules
 from scripts.tune_postprocessing import main as tune_command
 from scripts.tune_postprocessing import validation_cases
 from tiny import TINY, write_decathlon
-from workflow import run
+from workflow import refused, run
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +66,6 @@ def infer(folder: Path, data: Path, out: Path, **overrides: object) -> Path:
 
 def of(stem: Path, ending: str) -> np.ndarray:
     return voxels(stem.with_name(stem.name + ending))
-
-
-def refused(folder: Path, *configs: str, **overrides: object) -> str:
-    with pytest.raises((RuntimeError, InputError)) as caught:
-        run(folder, *configs, **overrides)
-    cause = find_input_error(caught.value)
-    assert cause is not None, caught.value
-    return str(cause)
 
 
 def test_an_ensemble_averages_the_probabilities_of_its_members(folds: Path, data: Path, tmp_path: Path) -> None:

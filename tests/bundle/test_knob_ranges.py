@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigComponent, ConfigParser
 from scripts import inferers, learning_rate, missing_modalities, precision
-from scripts.errors import InputError, find_input_error
+from scripts.errors import InputError
 from scripts.knob_ranges import KNOBS, Word, refuse_bad_knobs
 from test_runs import CONFIGS, EVERY_COMBINATION, merged
 from tiny import TINY, write_decathlon
-from workflow import run
+from workflow import refused, run
 
 # Names, paths, and words that the place where they are read knows, most of them before the run folder is made.
 ELSEWHERE = {
@@ -27,14 +27,6 @@ SECTIONS = {"network", "network_def", "published_prefix", ""}
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_decathlon(tmp_path_factory.mktemp("data") / "Task01_Tiny", cases=8)
-
-
-def refused(folder: Path, *configs: str, **overrides: object) -> str:
-    with pytest.raises((RuntimeError, InputError)) as caught:
-        run(folder, *configs, **overrides)
-    cause = find_input_error(caught.value)
-    assert cause is not None, caught.value
-    return str(cause)
 
 
 @pytest.mark.parametrize(

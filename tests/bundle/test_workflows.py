@@ -13,10 +13,9 @@ import torch
 from patients import patients
 from scripts.cases import main as cases_command
 from scripts.checkpoints import sha256
-from scripts.errors import InputError, find_input_error
 from scripts.labels import SCHEMES
 from tiny import TINY, write_brats_folders, write_decathlon
-from workflow import run, workflow
+from workflow import refused, run, workflow
 
 
 @pytest.fixture(scope="module")
@@ -255,15 +254,6 @@ def test_every_knob_is_described_and_stands_first() -> None:
         config = read(configs / name)
         knobs = list(config)[1 : list(config).index("imports")]
         assert knobs == list(config["_desc_"]), name
-
-
-def refused(job_folder: Path, *configs: str, **overrides: object) -> str:
-    """The sentence with which a workflow refuses, before it has run."""
-    with pytest.raises((RuntimeError, InputError)) as caught:
-        run(job_folder, *configs, **overrides)
-    cause = find_input_error(caught.value)
-    assert cause is not None, caught.value
-    return str(cause)
 
 
 def test_inference_before_training_is_refused(data: Path, tmp_path: Path) -> None:
