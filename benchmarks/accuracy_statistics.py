@@ -14,7 +14,7 @@ MEAN, PRESENT = "mean", "mean of present"
 COLUMNS = (*REGIONS, MEAN, PRESENT)
 # Percentile intervals of fewer values hold the truth too rarely to be printed.
 LEAST_VALUES = 5
-# The coverage was simulated with normal values: 4000 samples, each resampled 2000 times.
+# The coverage is simulated in tests/benchmarks/test_accuracy.py.
 INTERVALS = (
     "In brackets 95 % percentile bootstrap intervals over patients, none for fewer than five. Of so few they are too "
     "narrow: of normal values, those of 6 hold the true mean in 86 % of samples, those of 10 in 91 %. One training a "

@@ -14,11 +14,10 @@ from accuracy_device import CPU
 from accuracy_identity import require_alike
 from accuracy_scores import EMPTY_REGIONS
 from accuracy_sides import OURS, PUBLISHED, recipe_name
-from accuracy_statistics import COLUMNS, MEAN, column, interval, markdown, row, span
+from accuracy_statistics import COLUMNS, MEAN, PRESENT, column, interval, markdown, row, span
 from scripts.files import read_json
 from scripts.labels import REGIONS
 
-MEAN_AT = COLUMNS.index(MEAN)
 SHARES = (*SNAPSHOTS, 1.0)
 
 
@@ -33,8 +32,9 @@ class Group:
         folds: those there are.
         patients: values of each patient, in the order of ``COLUMNS``; of several cases of a patient the mean.
         empty: of each region, how many of the cases have none of it.
-        curves: of each fold, points of minutes used and mean Dice over cases and regions.
+        curves: of each fold, points of minutes used and means over cases, in the order of ``COLUMNS``.
         used: minutes that each fold really used.
+        steps: of the optimiser that each fold made.
     """
 
     name: str
@@ -43,8 +43,9 @@ class Group:
     folds: list[int] = field(default_factory=list)
     patients: dict[str, np.ndarray] = field(default_factory=dict)
     empty: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REGIONS, 0))
-    curves: dict[int, list[tuple[float, float]]] = field(default_factory=dict)
+    curves: dict[int, list[tuple[float, np.ndarray]]] = field(default_factory=dict)
     used: list[float] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
 
     @property
     def budget(self) -> tuple[float, int]:
@@ -61,26 +62,34 @@ class Group:
                 self.empty[region] += 1
         self.patients |= {patient: np.mean(rows, axis=0) for patient, rows in by_patient.items()}
         self.curves[result["fold"]] = [
-            (point["minutes"], float(np.mean([row(dice)[MEAN_AT] for dice in point["dice"].values()])))
+            (point["minutes"], means([row(dice, result[EMPTY_REGIONS][case]) for case, dice in point["dice"].items()]))
             for point in result["curve"]
         ]
         self.used.append(result["minutes_used"])
+        self.steps.append(result["steps_done"])
 
-    def points(self, folds: Iterable[int]) -> list[tuple[float, float]]:
-        """Minutes and mean Dice, plain inference, over some folds, a point for each of ``SHARES`` of the budget.
+    def points(self, folds: Iterable[int], name: str = MEAN) -> list[tuple[float, float]]:
+        """Minutes and one of ``COLUMNS``, plain inference, over some folds, a point for each of ``SHARES``.
 
         The minutes are those that the snapshots themselves were taken at, of the fold that took its own last.
         """
-        found = np.array([[at(self.curves[fold], share * self.minutes) for share in SHARES] for fold in folds])
+        index = COLUMNS.index(name)
+        reached = [[at(self.curves[fold], share * self.minutes) for share in SHARES] for fold in folds]
+        found = np.array([[(minutes, values[index]) for minutes, values in fold] for fold in reached])
         return list(zip(found[..., 0].max(axis=0).tolist(), found[..., 1].mean(axis=0).tolist(), strict=True))
 
-    def curve(self, folds: Iterable[int]) -> list[float]:
-        """The Dice of :meth:`points`."""
-        return [dice for _, dice in self.points(folds)]
+    def curve(self, folds: Iterable[int], name: str = MEAN) -> list[float]:
+        """The values of :meth:`points`."""
+        return [value for _, value in self.points(folds, name)]
 
 
-def at(curve: Sequence[tuple[float, float]], minutes: float) -> tuple[float, float]:
-    """The first point (minutes, Dice) at or after ``minutes``, or the last: a long step may pass several shares."""
+def means(rows: Sequence[Sequence[float]]) -> np.ndarray:
+    """Mean of each of ``COLUMNS`` over the rows that have it."""
+    return np.array([column(rows, name).mean() for name in COLUMNS])
+
+
+def at(curve: Sequence[tuple[float, np.ndarray]], minutes: float) -> tuple[float, np.ndarray]:
+    """The first point (minutes, values) at or after ``minutes``, or the last: a long step may pass several shares."""
     return next((point for point in curve if point[0] >= minutes), curve[-1])
 
 
@@ -144,25 +153,31 @@ def text(groups: Sequence[Group], baseline: Sequence[Group], unit: str = CPU.uni
         lines += [*empty_note(budget), ""]
         if own and len(budget) > 1:
             lines += [f"{OURS} less the other, patient by patient:", "", *differences_table(own, budget), ""]
-        lines += ["Mean Dice, plain inference, after a share of the minutes or later:", "", *curve_table(budget), ""]
+        for name in (MEAN, PRESENT):
+            title = f"Dice, {name}, plain inference, after a share of the minutes or later:"
+            lines += [title, "", *curve_table(budget, name), ""]
     return "\n".join([*lines, *ratios(groups, baseline)]).rstrip()
 
 
 def scores_table(groups: Sequence[Group]) -> list[str]:
-    """A line a group: patients, folds, minutes used, and mean with interval of each column."""
+    """A line a group: patients, folds, minutes used, steps made, and mean with interval of each column."""
     rows = []
     for group in groups:
         cells = [span(interval(column(group.patients.values(), name))) for name in COLUMNS]
         folds = " ".join(map(str, sorted(group.folds)))
-        rows.append([group.name, str(len(group.patients)), folds, f"{np.mean(group.used):.2f}", *cells])
-    return markdown(["", "patients", "folds", "minutes used", *COLUMNS], rows)
+        costs = f"{np.mean(group.used):.2f}", f"{np.mean(group.steps):.0f}"
+        rows.append([group.name, str(len(group.patients)), folds, *costs, *cells])
+    return markdown(["", "patients", "folds", "minutes used", "steps a fold", *COLUMNS], rows)
 
 
 def empty_note(groups: Sequence[Group]) -> list[str]:
     """How often a region is empty, where Dice is 1 or 0, in the group of most cases."""
     most = max(groups, key=lambda group: len(group.patients))
-    counts = [f"{region} in {count} cases" for region, count in most.empty.items() if count]
-    return [f"Empty in the truth of {most.name}'s {len(most.patients)} patients: {', '.join(counts) or 'no region'}."]
+    counts = [f"{region} in {count} of the cases" for region, count in most.empty.items() if count]
+    return [
+        f"Regions of which the truth of {most.name} ({len(most.patients)} patients) has no voxel: "
+        f"{', '.join(counts) or 'none'}."
+    ]
 
 
 def differences_table(own: Group, groups: Sequence[Group]) -> list[str]:
@@ -175,9 +190,9 @@ def differences_table(own: Group, groups: Sequence[Group]) -> list[str]:
     return markdown([f"{OURS} less", "patients", *COLUMNS], rows)
 
 
-def curve_table(groups: Sequence[Group]) -> list[str]:
-    """A line a group: mean Dice at each share of the budget."""
-    rows = [[group.name, *(f"{dice:.3f}" for dice in group.curve(group.folds))] for group in groups]
+def curve_table(groups: Sequence[Group], name: str) -> list[str]:
+    """A line a group: one of ``COLUMNS`` at each share of the budget."""
+    rows = [[group.name, *(f"{dice:.3f}" for dice in group.curve(group.folds, name))] for group in groups]
     return markdown(["", *(f"{share:.4g}" for share in SHARES)], rows)
 
 

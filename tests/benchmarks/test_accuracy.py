@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from scripts import bootstrap
 from scripts.engine import RegionBatch
 from scripts.errors import InputError
 from scripts.learning_rate import scheduler
@@ -322,8 +324,11 @@ def kept(
         "patients": {case: case for case in final},
         "empty_regions": {case: [] for case in final},
         "minutes_used": minutes,
+        "steps_done": 30 + fold,
         "dice": {case: dict.fromkeys(every, value) for case, value in final.items()},
-        "curve": [{"minutes": at, "dice": {"any": dict.fromkeys(every, value)}} for at, value in curve],
+        "curve": [
+            {"minutes": at, "dice": {case: dict.fromkeys(every, value) for case in final}} for at, value in curve
+        ],
     } | more
     folder.mkdir(exist_ok=True)
     (folder / f"{side}-{minutes:g}min-fold{fold}of{folds}.json").write_text(json.dumps(result), encoding="utf-8")
@@ -346,7 +351,7 @@ def test_the_table_tells_means_pairs_and_minutes(tmp_path: Path) -> None:
     assert table.minutes_to_reach([ours], published) == 4
     printed = table.text([ours, published], [ours]).splitlines()
     assert printed[-1] == "RATIO published/ours minutes to the Dice that published has after 16min 4.00"
-    assert "| ours | 4 | 0 1 | 16.00 | 0.750 | 0.750 | 0.750 | 0.750 | 0.750 |" in printed
+    assert "| ours | 4 | 0 1 | 16.00 | 30 | 0.750 | 0.750 | 0.750 | 0.750 | 0.750 |" in printed
     assert "| published | 3 | +0.200 | +0.200 | +0.200 | +0.200 | +0.200 |" in printed
     assert "| published | 0.100 | 0.100 | 0.450 | 0.450 | 0.450 | 0.450 |" in printed
     # Of five folds and of two, models have seen other numbers of patients: never compared.
@@ -396,7 +401,9 @@ def test_a_region_that_a_patient_does_not_have_is_told_apart(tmp_path: Path) -> 
     values = table.difference(ours, published)
     assert values["mean"][0] == pytest.approx(1 / 6) and values["mean of present"][0] == 0
     assert published.patients["a"] == pytest.approx([0.5, 0.7, 0, 0.4, 0.6])
-    assert "Empty in the truth of ours's 2 patients: ET in 1 cases." in table.text([ours, published], [ours])
+    assert "Regions of which the truth of ours (2 patients) has no voxel: ET in 1 of the cases." in table.text(
+        [ours, published], [ours]
+    )
     assert np.isnan(statistics.row({"TC": 1, "WT": 1, "ET": 1}, ("TC", "WT", "ET"))[-1])
 
 
@@ -428,6 +435,14 @@ def test_what_the_command_line_cannot_mean_is_one_sentence(
 ) -> None:
     assert accuracy.main(["run", "--all", "--side", "ours", *words]) == 1
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("patients", "coverage"), [(6, 0.86), (10, 0.91)])
+def test_intervals_of_few_patients_hold_the_truth_as_often_as_is_said(patients: int, coverage: float) -> None:
+    """Of 4000 samples of normal values around 0."""
+    low, high = bootstrap.interval(np.random.default_rng(0).normal(size=(patients, 4000)), resamples=2000)
+    assert ((low <= 0) & (high >= 0)).mean() == pytest.approx(coverage, abs=0.015)
+    assert re.search(f"those of {patients} (hold the true mean )?in {100 * coverage:.0f} %", statistics.INTERVALS)
 
 
 def test_the_command_line_names_runs(capsys: pytest.CaptureFixture[str]) -> None:
