@@ -29,7 +29,7 @@ from monai.transforms import Compose
 from scripts.files import read_json
 from scripts.labels import get_scheme
 from scripts.layouts import MODALITIES
-from scripts.viewer_data import LAYER_COLOURS
+from scripts.viewer.data import LAYER_COLOURS
 
 from labs.labkit.effects import Effects
 from labs.labkit.panel import TransformPanel

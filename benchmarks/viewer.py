@@ -28,8 +28,8 @@ import nibabel as nib
 import numpy as np
 from nilearn import plotting
 from scripts.viewer import CaseView
-from scripts.viewer_case import load_viewed_case
-from scripts.viewer_source import case_of_dataset, find_source
+from scripts.viewer.case import load_viewed_case
+from scripts.viewer.source import case_of_dataset, find_source
 
 LARGEST_PAGE, SLOWEST_REDRAW_MS = 4_000_000, 20.0
 STYLES = ("contour", "fill")

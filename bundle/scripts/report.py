@@ -30,9 +30,9 @@ from scripts.report_tables import (
 )
 from scripts.score_tables import mean_dice
 from scripts.viewer import CaseView
-from scripts.viewer_case import load_viewed_case
-from scripts.viewer_page import frame, script, source_hash
-from scripts.viewer_source import Source
+from scripts.viewer.case import load_viewed_case
+from scripts.viewer.page import frame, script, source_hash
+from scripts.viewer.source import Source
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from scripts.errors import InputError, one_sentence
 from scripts.labels import SCHEMES
 from scripts.survey import AUTO
 from scripts.viewer import CaseView, check_suffix
-from scripts.viewer_case import load_viewed_case
-from scripts.viewer_source import case_of_dataset, find_source
+from scripts.viewer.case import load_viewed_case
+from scripts.viewer.source import case_of_dataset, find_source
 
 DEFAULT_OUT = "case.html"
 

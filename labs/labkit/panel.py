@@ -20,7 +20,7 @@ from scripts.errors import InputError
 from scripts.figures import WINDOW_PERCENT
 from scripts.labels import REGION_NAMES, Scheme
 from scripts.slices import EDGES, PLANES, plane_slice, tumour_slices
-from scripts.viewer_data import LAYER_COLOURS
+from scripts.viewer.data import LAYER_COLOURS
 
 from . import paint
 from .effects import Effects, change_intensity, move

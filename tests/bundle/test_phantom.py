@@ -15,9 +15,10 @@ from scipy import ndimage
 from scripts import phantom
 from scripts.errors import InputError
 from scripts.labels import SCHEMES, detect_scheme
-from scripts.phantom_anatomy import Grid
+from scripts.phantom.__main__ import main
+from scripts.phantom.anatomy import Grid
 
-BUNDLE = Path(phantom.__file__).resolve().parents[1]
+BUNDLE = Path(phantom.__file__).resolve().parents[2]
 COARSE = {"shape": (40, 48, 40), "spacing_mm": 4.0, "progress": False}
 COARSE_FLAGS = ("--shape", "40", "48", "40", "--spacing_mm", "4")
 CASES, UNLABELLED = 8, 2
@@ -182,7 +183,7 @@ def test_full_disk_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
     # Every file system refuses files over this size: folders are made and small headers fit, the first image does not.
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
-        "from scripts.phantom import main; sys.exit(main(sys.argv[1:]))"
+        "from scripts.phantom.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )
     process = run_python(code, "--output", str(tmp_path / "set"), "--cases", "2", *COARSE_FLAGS)
     _, stderr = process.communicate(timeout=120)
@@ -216,9 +217,9 @@ def test_folder_with_files_is_refused_and_an_empty_one_filled(tmp_path: Path, ca
     target = tmp_path / "set"
     target.mkdir()
     command = ["--output", str(target), "--cases", "1", "--unlabelled", "0", *COARSE_FLAGS]
-    assert phantom.main(command) == 0
+    assert main(command) == 0
     assert "SYNTHETIC" in capsys.readouterr().out
-    assert phantom.main(command) == 1
+    assert main(command) == 1
     assert "is not empty" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 

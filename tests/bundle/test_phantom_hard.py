@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scripts import phantom
 from scripts.errors import InputError
-from scripts.phantom_anatomy import Anatomy, Grid
-from scripts.phantom_hard import make_hard_case
-from scripts.phantom_hard_contrast import FLAIR, LEAST_EDEMA, T1GD, draw_means
-from scripts.phantom_hard_gliomas import Pattern, draw_gliomas, plan_gliomas
-from scripts.phantom_hard_mimics import skull_remains
-from scripts.phantom_hard_scanner import Sequence, acquire, plan_sequence
+from scripts.phantom.anatomy import Anatomy, Grid
+from scripts.phantom.hard import make_hard_case
+from scripts.phantom.hard_contrast import FLAIR, LEAST_EDEMA, T1GD, draw_means
+from scripts.phantom.hard_gliomas import Pattern, draw_gliomas, plan_gliomas
+from scripts.phantom.hard_mimics import skull_remains
+from scripts.phantom.hard_scanner import Sequence, acquire, plan_sequence
 
 GRID = Grid((54, 64, 54), 3.0)
 CASES = 10

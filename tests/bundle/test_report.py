@@ -19,7 +19,7 @@ from scripts.figures import plot_case, tissue_colours
 from scripts.labels import SCHEMES, get_scheme
 from scripts.report import read_metrics, write_report
 from scripts.slices import EDGES, load_case, plane_slice, read_ras, tumour_slices
-from scripts.viewer_page import script, source_hash
+from scripts.viewer.page import script, source_hash
 from tiny import make_case, save
 
 # Left-posterior-superior, 1 x 1.5 x 2 mm.

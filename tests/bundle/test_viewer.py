@@ -16,16 +16,17 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from PIL import Image
-from scripts import viewer_payload, visualize
+from scripts import visualize
 from scripts.errors import InputError
 from scripts.files import write_json
 from scripts.labels import SCHEMES, get_scheme, labels_to_regions
 from scripts.metrics import region_dice
 from scripts.slices import EDGES, PLANES, plane_slice
+from scripts.viewer import payload as payloads
 from scripts.viewer import show_case
-from scripts.viewer_case import load_viewed_case
-from scripts.viewer_data import INSIDE_BIT, LARGEST_ID, PREDICTION_SHIFT, STEPS, layers, pack
-from scripts.viewer_payload import encode, mosaic, payload, tiling
+from scripts.viewer.case import load_viewed_case
+from scripts.viewer.data import INSIDE_BIT, LARGEST_ID, PREDICTION_SHIFT, STEPS, layers, pack
+from scripts.viewer.payload import encode, mosaic, payload, tiling
 from tiny import AFFINE, SHAPE, make_case, save, write_brats_folders, write_decathlon
 
 NAMES = ("FLAIR", "T1w", "T1gd", "T2w")
@@ -161,7 +162,7 @@ def test_pictures_that_pack_badly_lose_quality_before_the_page_grows(
 ) -> None:
     packed = pack(load_viewed_case(files["image"]))
     best = sum(map(len, encode(packed).values()))
-    monkeypatch.setattr(viewer_payload, "IMAGE_BYTES", int(0.75 * best))
+    monkeypatch.setattr(payloads, "IMAGE_BYTES", int(0.75 * best))
     assert sum(map(len, encode(packed).values())) <= 0.75 * best
 
 

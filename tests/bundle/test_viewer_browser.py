@@ -14,7 +14,7 @@ from PIL import Image
 from scripts.files import write_json
 from scripts.report import write_report
 from scripts.viewer import show_case
-from scripts.viewer_page import frame
+from scripts.viewer.page import frame
 from tiny import AFFINE, make_case, save
 
 NAMES = ("FLAIR", "T1w", "T1gd", "T2w")

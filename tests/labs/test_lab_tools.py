@@ -18,6 +18,7 @@ from labkit.tables import table
 from scripts import phantom
 from scripts.datalists import load_datalist
 from scripts.errors import InputError
+from scripts.phantom import dataset as phantom_dataset
 
 
 class TestRun:
@@ -87,7 +88,7 @@ class TestData:
     ) -> None:
         monkeypatch.setenv("BRATS_CACHE_DIR", str(tmp_path))
         made = []
-        monkeypatch.setattr(phantom, "_write_cases", lambda *arguments: made.append(arguments))
+        monkeypatch.setattr(phantom_dataset, "_write_cases", lambda *arguments: made.append(arguments))
         folder = dataset("embedded")
         assert dataset("embedded") == folder == phantom.default_dir() and len(made) == 1
         assert not capfd.readouterr().err

@@ -13,8 +13,8 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.phantom_anatomy import Anatomy, Grid, Push, Volume, blur_mm, load_templates, smooth_field
-from scripts.phantom_lesions import CORE, EDEMA, ENHANCING, level, part_at
+from scripts.phantom.anatomy import Anatomy, Grid, Push, Volume, blur_mm, load_templates, smooth_field
+from scripts.phantom.lesions import CORE, EDEMA, ENHANCING, level, part_at
 
 # Measured in 10 BraTS patients: whole tumours of 31 to 236 ml; cores of 7 to 81 % of them; 0 to 73 % of the core
 # enhancing, in 3 of 10 nothing; one lesion of more than 1 ml each. The ranges here go over and beyond.

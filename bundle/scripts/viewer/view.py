@@ -8,8 +8,8 @@ from typing import Any
 
 from scripts.errors import InputError
 from scripts.slices import PLANES
-from scripts.viewer_case import ViewedCase
-from scripts.viewer_data import layers
+from scripts.viewer.case import ViewedCase
+from scripts.viewer.data import layers
 
 LAYOUTS = ("planes", "modalities")
 STYLES = ("contour", "fill")

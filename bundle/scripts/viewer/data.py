@@ -16,7 +16,7 @@ from scripts.errors import InputError
 from scripts.figures import ORANGE, PURPLE, SKY_BLUE, WINDOW_PERCENT, YELLOW
 from scripts.labels import REGION_NAMES, Scheme
 from scripts.slices import PLANES, brain_box, tumour_slices
-from scripts.viewer_case import ViewedCase
+from scripts.viewer.case import ViewedCase
 
 # Darkest and brightest step kept, in percent of the brain's voxels: wider than the window that is shown first.
 PACKED_PERCENT = (0.05, 99.9)

@@ -13,7 +13,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 # One script of several files, in this order.
-SCRIPTS = ("viewer_volume.js", "viewer_draw.js", "viewer_controls.js", "viewer.js")
+SCRIPTS = ("volume.js", "draw.js", "controls.js", "viewer.js")
 STYLE = "viewer.css"
 
 
@@ -38,7 +38,7 @@ def page(payload: Mapping[str, Any]) -> str:
     """A complete document.
 
     Args:
-        payload: what :func:`scripts.viewer_payload.payload` gives.
+        payload: what :func:`scripts.viewer.payload.payload` gives.
     """
     # Data are no script to the browser, but a title may hold "</script>".
     data = json.dumps(payload, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

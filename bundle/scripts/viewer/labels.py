@@ -13,8 +13,8 @@ from scripts.errors import InputError
 from scripts.grids import AFFINE_TOLERANCE_MM, affine_difference_mm
 from scripts.labels import SCHEMES, Scheme, detect_scheme, get_scheme, unknown_values
 from scripts.survey import AUTO
-from scripts.viewer_source import Source
-from scripts.viewer_volumes import Affine, Volume, as_array, own_affine, read_file, times
+from scripts.viewer.source import Source
+from scripts.viewer.volumes import Affine, Volume, as_array, own_affine, read_file, times
 
 
 def read_labels(

@@ -1,13 +1,4 @@
-"""Look at a case: three linked planes, its label map, a model's prediction and where the two differ.
-
-    from scripts.viewer import show_case
-    show_case("imagesTr/BRATS_001.nii.gz")                     # the last line of a notebook's cell
-    show_case(case_folder, prediction="BRATS_001_seg.nii.gz").save("case.html")
-
-The view is one HTML document without dependencies: it is alive in JupyterLab, in a notebook without a kernel once that
-is trusted, and in an exported page without network. Where only pictures show, it is a montage. From a shell:
-``python -m scripts.visualize``.
-"""
+"""A case and its view, in every form that it can be shown in: page, notebook output, montage, animation."""
 
 from __future__ import annotations
 
@@ -19,15 +10,15 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from scripts import viewer_page, viewer_picture
 from scripts.errors import InputError
 from scripts.files import write_aside
 from scripts.survey import AUTO
-from scripts.viewer_case import Images, ViewedCase, load_viewed_case
-from scripts.viewer_data import Packed, pack
-from scripts.viewer_payload import payload
-from scripts.viewer_view import check_view
-from scripts.viewer_volumes import Volume
+from scripts.viewer import page, picture
+from scripts.viewer.case import Images, ViewedCase, load_viewed_case
+from scripts.viewer.data import Packed, pack
+from scripts.viewer.payload import payload
+from scripts.viewer.view import check_view
+from scripts.viewer.volumes import Volume
 
 HEIGHT = 660
 SUFFIXES = (".html", ".png", ".gif")
@@ -117,7 +108,7 @@ class CaseView:
 
     def to_gif(self) -> bytes:
         """All slices in turn, three planes side by side, 0.1 s each."""
-        return viewer_picture.animation(self.case, self._packed, self._gif_modality)
+        return picture.animation(self.case, self._packed, self._gif_modality)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the view, in the format that the file's suffix names: .html, .png or .gif.
@@ -144,9 +135,7 @@ class CaseView:
     ) -> dict[str, Any]:
         """The live view, the montage and the text; IPython chooses itself what it keeps."""
         return {
-            "text/html": viewer_page.notebook_output(
-                self.to_html(), self.to_png(), self.case.title or "a case", self.height
-            ),
+            "text/html": page.notebook_output(self.to_html(), self.to_png(), self.case.title or "a case", self.height),
             "image/png": self.to_png(),
             "text/plain": repr(self),
         }
@@ -158,11 +147,11 @@ class CaseView:
     @cached_property
     def _html(self) -> str:
         packed = self._packed if self._step == 1 else pack(self.case, self._step)
-        return viewer_page.page(payload(self.case, packed, self._view))
+        return page.page(payload(self.case, packed, self._view))
 
     @cached_property
     def _png(self) -> bytes:
-        return viewer_picture.montage(self.case, self._packed)
+        return picture.montage(self.case, self._packed)
 
     @cached_property
     def _text(self) -> str:

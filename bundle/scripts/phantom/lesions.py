@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from scripts.phantom_anatomy import Anatomy, Grid, Mask, Push, Volume, blur_mm, load_templates, smooth_field
+from scripts.phantom.anatomy import Anatomy, Grid, Mask, Push, Volume, blur_mm, load_templates, smooth_field
 
 # Label ids of scheme ``msd`` in scripts.labels, the one that the phantom's dataset.json declares.
 EDEMA, CORE, ENHANCING = 1, 2, 3

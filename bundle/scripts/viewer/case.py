@@ -16,9 +16,9 @@ from scripts.labels import Scheme, labels_to_regions
 from scripts.metrics import region_dice
 from scripts.slices import brain_box
 from scripts.survey import AUTO
-from scripts.viewer_labels import choose_scheme, read_labels
-from scripts.viewer_source import Source, find_source
-from scripts.viewer_volumes import Volume, as_volumes, read_source
+from scripts.viewer.labels import choose_scheme, read_labels
+from scripts.viewer.source import Source, find_source
+from scripts.viewer.volumes import Volume, as_volumes, read_source
 
 Images = Mapping[str, Any] | Sequence[str | os.PathLike[str]] | str | os.PathLike[str] | Source
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from scripts.slices import CONVENTION, EDGES, PLANES, plane_slice
-from scripts.viewer_case import ViewedCase
-from scripts.viewer_data import INSIDE_BIT, LARGEST_ID, PREDICTION_SHIFT, STEPS, Layer, Packed, layers
+from scripts.viewer.case import ViewedCase
+from scripts.viewer.data import INSIDE_BIT, LARGEST_ID, PREDICTION_SHIFT, STEPS, Layer, Packed, layers
 
 # Pixels of the whole montage; the scale follows from it.
 MONTAGE_WIDTH, TITLE_HEIGHT, LEGEND_HEIGHT, LEGEND_WIDTH = 1100, 26, 40, 620

@@ -19,8 +19,8 @@ from PIL import Image
 
 from scripts.figures import BLUE, VERMILLION, YELLOW
 from scripts.slices import EDGES, PLANES
-from scripts.viewer_case import ViewedCase
-from scripts.viewer_data import Packed, layers
+from scripts.viewer.case import ViewedCase
+from scripts.viewer.data import Packed, layers
 
 # A JPEG block is 8 x 8 pixels: tiles in multiples of it do not bleed into each other.
 JPEG_BLOCK = 8
@@ -81,7 +81,7 @@ def payload(case: ViewedCase, packed: Packed, view: Mapping[str, Any]) -> dict[s
     Args:
         case: for names and scores.
         packed: its volumes.
-        view: the state to begin with; see :mod:`scripts.viewer_view`.
+        view: the state to begin with; see :mod:`scripts.viewer.view`.
     """
     across, width, height = tiling(packed.codes.shape)
     jpegs = encode(packed)

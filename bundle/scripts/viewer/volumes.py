@@ -15,7 +15,7 @@ from scripts.errors import InputError
 from scripts.grids import AFFINE_TOLERANCE_MM, affine_difference_mm
 from scripts.naming import MODALITIES
 from scripts.readers import NiftiReader
-from scripts.viewer_source import Source
+from scripts.viewer.source import Source
 
 Volume = Any  # a numpy array, or a tensor on the CPU; MetaTensors bring their affine
 Affine = NDArray[np.float64]

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.phantom_anatomy import Anatomy, Grid, Mask, Volume, make_anatomy, random_place, smooth_field
-from scripts.phantom_hard_contrast import FLAIR, draw_means
-from scripts.phantom_hard_gliomas import Tumours, draw_gliomas, plan_gliomas
-from scripts.phantom_hard_mimics import fold, mimics, skull_remains
-from scripts.phantom_hard_scanner import acquire, plan_sequence
+from scripts.phantom.anatomy import Anatomy, Grid, Mask, Volume, make_anatomy, random_place, smooth_field
+from scripts.phantom.hard_contrast import FLAIR, draw_means
+from scripts.phantom.hard_gliomas import Tumours, draw_gliomas, plan_gliomas
+from scripts.phantom.hard_mimics import fold, mimics, skull_remains
+from scripts.phantom.hard_scanner import acquire, plan_sequence
 
 # In 5 of the 10 patients the field of view ends within the brain stem or cerebellum.
 CUT_BELOW_SHARE, CUT_BELOW_MM = 0.5, (-72.0, -42.0)

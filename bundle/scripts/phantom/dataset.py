@@ -1,19 +1,11 @@
-"""The phantom: a SYNTHETIC brain-tumour data set for machines that have no BraTS, made on first use.
-
-The result is an ordinary Decathlon folder, so every reader path is the real one. Figures measured on it mean nothing
-clinically. Command: ``python -m scripts.phantom --output DIR``; with ``--kind hard`` or ``mixed`` for patients as
-different as those of many hospitals (:mod:`scripts.phantom_hard`), to train a model to start real trainings from.
-"""
+"""Making a phantom set: its cases, their NIfTI files, and the dataset.json that describes them."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import logging
 import os
 import secrets
 import shutil
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
@@ -24,20 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from scripts.errors import InputError, one_sentence
-from scripts.files import cache_dir, unwritable
-from scripts.phantom_anatomy import BRAIN_BOX_MM, Grid, load_templates, make_anatomy, random_place
-from scripts.phantom_contrast import make_image
-from scripts.phantom_hard import make_hard_case
-from scripts.phantom_lesions import draw_lesions, plan_lesions
-
-logger = logging.getLogger(__name__)
+from scripts.errors import InputError
+from scripts.files import unwritable
+from scripts.phantom.anatomy import BRAIN_BOX_MM, Grid, load_templates, make_anatomy, random_place
+from scripts.phantom.contrast import make_image
+from scripts.phantom.hard import make_hard_case
+from scripts.phantom.lesions import draw_lesions, plan_lesions
 
 STANDARD, HARD, MIXED = "standard", "hard", "mixed"
 KINDS = (STANDARD, HARD, MIXED)
-# What a ``dataset_dir`` knob may say instead of a folder.
-WORD = "phantom"
-WORDS = {WORD: STANDARD, "phantom-hard": HARD, "phantom-mixed": MIXED}
 # Part of the cache folder's name: raise it whenever the voxels of the kind change.
 VERSION = 1
 VERSIONS = {STANDARD: VERSION, HARD: 1, MIXED: 2}
@@ -47,7 +34,6 @@ PARTS = {STANDARD: range(4), HARD: range(4, 8), MIXED: range(8, 12)}
 STANDARD_EVERY = 4
 SEED = 0
 CASES = 24
-HARD_CASES = 96
 UNLABELLED = 2
 SHAPE = (80, 96, 80)
 SPACING_MM = 2.0
@@ -116,38 +102,6 @@ def generate(
         raise unwritable(target, error) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return target
-
-
-def default_dir(kind: str = STANDARD) -> Path:
-    """Where the set that a word stands for lies once it has been made."""
-    name = f"phantom-{VERSION}" if kind == STANDARD else f"phantom-{kind}-{VERSIONS[kind]}"
-    return cache_dir() / f"{name}-seed{SEED}"
-
-
-def resolve(dataset_dir: str | os.PathLike[str]) -> Path:
-    """The folder that a ``dataset_dir`` knob means: the words in ``WORDS`` are sets made on first use."""
-    kind = WORDS.get(os.fspath(dataset_dir))
-    if kind is None:
-        return Path(dataset_dir)
-    if kind == STANDARD:
-        return make_once(default_dir(), generate)
-    return make_once(default_dir(kind), partial(generate, cases=HARD_CASES, kind=kind))
-
-
-def make_once(target: Path, make: Callable[[Path], Path]) -> Path:
-    """Return the set at ``target``, made by ``make`` if it is not there yet.
-
-    Two processes that start at once may both make it; the first to finish gives it its name and the other's is thrown
-    away, the same voxels either way.
-    """
-    if not (target / "dataset.json").is_file():
-        logger.info("making the phantom, a synthetic data set, in %s", target)
-        try:
-            make(target)
-        except InputError:
-            if not (target / "dataset.json").is_file():
-                raise
     return target
 
 
@@ -234,29 +188,3 @@ def _check(
             f"shape={'x'.join(map(str, shape))} at {spacing_mm:g} mm is too small for a head; "
             f"at least {wanted} voxels are wanted: raise --shape or --spacing_mm."
         )
-
-
-def main(argv: list[str] | None = None) -> int:
-    """``python -m scripts.phantom``: make a set of any size."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.phantom", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--output", required=True, help="folder to make; it must not exist, or be empty")
-    parser.add_argument("--cases", type=int, default=CASES, help="labelled cases (default %(default)s)")
-    parser.add_argument("--unlabelled", type=int, default=UNLABELLED, help="cases without label (default %(default)s)")
-    parser.add_argument("--shape", type=int, nargs=3, default=SHAPE, help="voxels of a volume, such as 240 240 155")
-    parser.add_argument("--spacing_mm", type=float, default=SPACING_MM, help="voxel edge (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=SEED, help="another seed, other patients (default %(default)s)")
-    parser.add_argument("--kind", choices=KINDS, default=STANDARD, help="of the patients (default %(default)s)")
-    options = parser.parse_args(argv)
-
-    def run() -> int:
-        shape = tuple(options.shape)
-        size = (options.cases, options.unlabelled, shape, options.spacing_mm)
-        made = generate(options.output, *size, options.seed, kind=options.kind)
-        print(f"{options.cases} labelled and {options.unlabelled} unlabelled SYNTHETIC cases in {made}")
-        return 0
-
-    return one_sentence(run)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from scripts.phantom_anatomy import Anatomy, Grid, Volume, blur_mm, smooth_field
-from scripts.phantom_lesions import CORE, EDEMA, ENHANCING
+from scripts.phantom.anatomy import Anatomy, Grid, Volume, blur_mm, smooth_field
+from scripts.phantom.lesions import CORE, EDEMA, ENHANCING
 
 # Mean intensity of each tissue in (FLAIR, T1w, T1gd, T2w), white matter in T1 = 1. Relations as in the BraTS patients
 # looked at: fluid dark in all but T2w, edema bright in FLAIR, necrosis dark in T1gd and brightest in T2w.

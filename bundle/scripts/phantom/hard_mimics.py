@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 
-from scripts.phantom_anatomy import Anatomy, Grid, Mask, Volume, smooth_field
-from scripts.phantom_contrast import hyperintensities, vessels
+from scripts.phantom.anatomy import Anatomy, Grid, Mask, Volume, smooth_field
+from scripts.phantom.contrast import hyperintensities, vessels
 
 Shares = dict[str, Volume]
 

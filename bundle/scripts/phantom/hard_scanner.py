@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from scripts.phantom_anatomy import Grid, Mask, Volume, blur_mm, smooth_field
+from scripts.phantom.anatomy import Grid, Mask, Volume, blur_mm, smooth_field
 
 # In 10 BraTS patients, 29 of 40 sequences were several times smoother along one axis than along the others: 26 from
 # foot to head, 2 from front to back, 1 from side to side. Other archives have more of 3-D sequences.
