@@ -30,8 +30,13 @@ def model_uri(frame: Frame, trained: bool) -> str:
 
 
 def image_build(frame: Frame) -> ImageBuild:
-    """The image that the run builds; its tag is the run."""
+    """The image that the run builds; its tag is the run.
+
+    Raises:
+        LaunchError: the role of the build is no role's ARN.
+    """
     wanted, spec = frame.spec.image, frame.spec
+    account_of(wanted.role, "image.role")
     packages = requirements(frame.bundle.metadata) if wanted.packages is None else wanted.packages
     return ImageBuild(
         repository=wanted.repository or f"{frame.run}-serve",
@@ -80,6 +85,12 @@ def deployment_steps(frame: Frame, trained: bool) -> list[Step]:
     """
     spec, wanted = frame.spec, frame.spec.deploy
     image = wanted.image or (image_build(frame).image if spec.image else None)
+    # A model from elsewhere may hold other configs than the bundle's folder here.
+    if not wanted.model and wanted.config not in {file.name for file in frame.bundle.files}:
+        raise LaunchError(
+            f"deploy.config is '{wanted.config}', which is not in the bundle {frame.bundle.root}; set it to the "
+            "bundle's inference config."
+        )
     if image is None:
         raise LaunchError("deploy.image is missing; set it to the URI of a serving image, or add image to build one.")
     key = spec.security.kms_key

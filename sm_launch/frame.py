@@ -89,8 +89,12 @@ def seconds(hours: float) -> int:
     return round(hours * 3600)
 
 
-def account_of(role: str) -> str:
+def account_of(role: str, key: str = "role") -> str:
     """The account that a role belongs to.
+
+    Args:
+        role: its ARN.
+        key: where it stands in the spec.
 
     Raises:
         LaunchError: it is no role's ARN.
@@ -102,7 +106,7 @@ def account_of(role: str) -> str:
         or not re.fullmatch(r"\d{12}", parts[4])
         or not parts[5].startswith("role/")
     ):
-        raise LaunchError(f"role is '{role}'; write its ARN, arn:aws:iam::ACCOUNT:role/NAME.")
+        raise LaunchError(f"{key} is '{role}'; write its ARN, arn:aws:iam::ACCOUNT:role/NAME.")
     return parts[4]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sm_launch import aws
 from sm_launch.phi_calls import protections
+from sm_launch.phi_cases import case_lists
 from sm_launch.phi_members import unknown
 from sm_launch.phi_parts import missing
 from sm_launch.phi_scan import findings, findings_in_json, kinds, redact, tracker
@@ -28,7 +29,9 @@ PROFILE = "phi"
 
 def check(plan: Plan) -> list[str]:
     """Violations, one sentence each with step, field and remedy; empty where patient data may be used."""
-    return [*unknown(plan), *protections(plan), *_trackers(plan), *_identities(plan), *_unmasked(plan)]
+    return [
+        *unknown(plan), *protections(plan), *_trackers(plan), *_identities(plan), *case_lists(plan), *_unmasked(plan)
+    ]  # fmt: skip
 
 
 def makes_bucket(plan: Plan) -> bool:

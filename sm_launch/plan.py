@@ -74,6 +74,12 @@ def make_plan(spec: Spec, run: str, jobs: Sequence[str] = ()) -> Plan:
         )
     if not re.fullmatch(rf"[a-zA-Z](-?[a-zA-Z0-9]){{0,{LONGEST_RUN - 1}}}", run):
         raise LaunchError(f"the run is called '{run}'; write letters, digits and hyphens, at most {LONGEST_RUN}.")
+    folders = spec.bucket.prefix.strip("/")
+    if folders and {"", ".", ".."} & set(folders.split("/")):
+        raise LaunchError(
+            f"bucket.prefix is '{spec.bucket.prefix}'; write folders with single slashes between them and no dots "
+            "alone, such as team/sm-launch."
+        )
     account_of(spec.role)
     check_numbers(spec)
     frame = Frame(spec, read_bundle(spec.bundle), run)

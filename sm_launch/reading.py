@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import math
 import os
+import sys
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,15 +14,17 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from sm_launch.errors import LaunchError
 from sm_launch.spec import Spec
+from sm_launch.yaml_text import parsed
 
 
 def read(file: Path, changes: Sequence[str] = ()) -> Spec:
     """Read a spec file.
 
     Args:
-        file: YAML; relative folders in it are taken from the folder of the file that is read. ``base: FILE`` takes what
-            it lacks from another file.
-        changes: ``train.instance_count=2``-like, the value in YAML; they win over the file.
+        file: YAML. ``base: FILE`` takes what it lacks from another file. Relative folders are taken from the folder of
+            the file in which they stand.
+        changes: ``train.instance_count=2``-like, the value in YAML; they win over the file. Relative folders in them
+            are taken from the folder of ``file``.
 
     Raises:
         LaunchError: it cannot be read, or a key, a type or a value in it is wrong.
@@ -29,7 +32,8 @@ def read(file: Path, changes: Sequence[str] = ()) -> Spec:
     content = _content(file, ())
     for change in changes:
         _set(content, change)
-    return with_paths(build(content, str(file)), file.resolve().parent)
+    # Once more, for what a change names.
+    return build(_anchored(content, file), str(file))
 
 
 def _content(file: Path, readers: tuple[Path, ...]) -> dict[str, Any]:
@@ -39,9 +43,7 @@ def _content(file: Path, readers: tuple[Path, ...]) -> dict[str, Any]:
     if file in readers:
         raise LaunchError(f"{file}: is its own base by way of {readers[-1]}; take one of the two lines away.")
     try:
-        text = file.read_text(encoding="utf-8")
-        _refuse_doubles(file, yaml.compose(text, yaml.SafeLoader))
-        content = yaml.safe_load(text)
+        content = parsed(file.read_text(encoding="utf-8"), str(file))
     except OSError as error:
         raise LaunchError(f"{file}: cannot be read ({error.strerror}); give the path of a spec file.") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
@@ -50,36 +52,34 @@ def _content(file: Path, readers: tuple[Path, ...]) -> dict[str, Any]:
         raise LaunchError(f"{file}: is no YAML{line}; compare it with a file of sm_launch/specs.") from error
     if not isinstance(content, Mapping):
         raise LaunchError(f"{file}: holds no keys; compare it with a file of sm_launch/specs.")
-    content = dict(content)
+    content = _anchored(content, file)
     base = content.pop("base", None)
     if base is None:
         return content
-    return _over(_content(Path(os.path.normpath(file.parent / str(base))), (*readers, file)), content)
+    if not isinstance(base, str) or not base:
+        raise LaunchError(f"{file}: base is '{base}'; write the path of one spec file, seen from this file's folder.")
+    return _over(_content(Path(os.path.normpath(file.parent / base)), (*readers, file)), content)
 
 
-def _refuse_doubles(file: Path, node: Any) -> None:
-    """Refuse a key that stands twice in the same place, of which YAML would silently keep the last.
+def _anchored(content: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """The keys of a file, its local folders absolute: those of a base are seen from the base, whoever derives from it.
 
-    Args:
-        file: for the sentence.
-        node: of ``yaml.compose``, or None for an empty file.
+    What has a wrong type is left as it is, for ``build`` to refuse.
     """
-    import yaml
+    found = {key: _folder(value, file, key) if key in ("bundle", "wheels") else value for key, value in content.items()}
+    if isinstance(found.get("data"), Mapping) and "source" in found["data"]:
+        found["data"] = {**found["data"], "source": _folder(found["data"]["source"], file, "data.source")}
+    return found
 
-    if isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if key.value in seen:
-                raise LaunchError(
-                    f"{file}: '{key.value}' stands in line {seen[key.value]} and again in line {line}; put both "
-                    "into one."
-                )
-            seen[str(key.value)] = line
-            _refuse_doubles(file, value)
-    elif isinstance(node, yaml.SequenceNode):
-        for entry in node.value:
-            _refuse_doubles(file, entry)
+
+def _folder(value: Any, file: Path, key: str) -> Any:
+    if value == "":
+        raise LaunchError(f"{file}: {key} is empty; give a folder, or take the key out.")
+    # A folder of digits, such as a year, is a number to YAML.
+    local = (isinstance(value, int) and not isinstance(value, bool)) or (
+        isinstance(value, str) and not value.startswith("s3://")
+    )
+    return str((file.resolve().parent / Path(str(value)).expanduser()).resolve()) if local else value
 
 
 def _over(below: Any, above: Any) -> Any:
@@ -98,17 +98,6 @@ def build(content: Mapping[str, Any], where: str = "spec") -> Spec:
     return _read(Spec, content, where, "")
 
 
-def with_paths(spec: Spec, folder: Path) -> Spec:
-    """The same spec, its local folders made absolute from ``folder``."""
-
-    def absolute(path: str) -> str:
-        return path if path.startswith("s3://") else str((folder / Path(path).expanduser()).resolve())
-
-    wheels = absolute(spec.wheels) if spec.wheels else None
-    data = dataclasses.replace(spec.data, source=absolute(spec.data.source)) if spec.data else None
-    return dataclasses.replace(spec, bundle=absolute(spec.bundle), wheels=wheels, data=data)
-
-
 def _set(content: dict[str, Any], change: str) -> None:
     """Apply one ``a.b=value``."""
     import yaml
@@ -118,12 +107,14 @@ def _set(content: dict[str, Any], change: str) -> None:
         raise LaunchError(f"--set '{change}': is not KEY=VALUE; for example --set train.instance_count=2.")
     *parents, last = path.split(".")
     for parent in parents:
-        below = content.setdefault(parent, {})
+        below = content.get(parent, {})
         if not isinstance(below, dict):
             raise LaunchError(f"--set '{change}': {parent} is '{below}', which has no parts; give its own value.")
-        content = below
+        # A copy: an alias may name the same part, which the change does not mean.
+        content[parent] = dict(below)
+        content = content[parent]
     try:
-        content[last] = yaml.safe_load(text)
+        content[last] = parsed(text, f"--set '{change}'")
     except yaml.YAMLError as error:
         raise LaunchError(f"--set '{change}': the value is no YAML; quote it, or close its brackets.") from error
 
@@ -179,7 +170,7 @@ def _plain(hint: Any, value: Any, where: str, path: str) -> Any:
     names = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
     if hint is Any:
         return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
         return float(value)
     # Account numbers and dates that YAML reads as numbers are meant as text.
     if hint is str and isinstance(value, int) and not isinstance(value, bool):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from sm_launch.braces import check_braces
 from sm_launch.bundle import requirements
 from sm_launch.code_channel import ENTRY
 from sm_launch.errors import LaunchError
@@ -23,7 +24,13 @@ def processing_job(frame: Frame, preprocess: Preprocess) -> dict[str, Any]:
 
     Parts of the data set that come as inputs of their own are joined to one folder again, so the bundle sees the layout
     that it knows.
+
+    Raises:
+        LaunchError: the module is not in the bundle, or an argument names a folder that the job does not have.
     """
+    _check_module(frame, preprocess.module)
+    inputs = dict.fromkeys([DATA, *(one["InputName"] for one in _inputs(frame, preprocess))])
+    check_braces(arguments_of(preprocess), "preprocess.arguments", inputs, (preprocess.output,))
     job: dict[str, Any] = {
         "kind": "module",
         "module": preprocess.module,
@@ -35,6 +42,21 @@ def processing_job(frame: Frame, preprocess: Preprocess) -> dict[str, Any]:
         parts = (*preprocess.sharded, *preprocess.replicated)
         job["joined"] = {DATA: {part: _place(part) for part in parts}}
     return job
+
+
+def _check_module(frame: Frame, module: str) -> None:
+    """A module of the bundle is there; one of a package, whose first folder the bundle does not have, may be installed.
+
+    ``scripts`` is where bundles keep their own.
+    """
+    first, file = module.split(".")[0], module.replace(".", "/")
+    there = {one.name for one in frame.bundle.files}
+    own = first == "scripts" or any(name.startswith((f"{first}/", f"{first}.py")) for name in there)
+    if own and not {f"{file}.py", f"{file}/__main__.py"} & there:
+        raise LaunchError(
+            f"preprocess.module is '{module}', and the bundle {frame.bundle.root} has no {file}.py; set it to a module "
+            "of the bundle that prepares the data."
+        )
 
 
 def arguments_of(preprocess: Preprocess) -> list[str]:
@@ -64,22 +86,9 @@ def input_name(part: str) -> str:
 def processing_request(frame: Frame, preprocess: Preprocess) -> dict[str, Any]:
     """The request.
 
-    ``sharded`` folders are dealt object by object, all else goes to every machine: with images dealt and the small
-    labels everywhere, image and label of a case always meet, without zipping them.
-
     Raises:
         LaunchError: the spec has no data.
     """
-    data = frame.data_uri()
-    if data is None:
-        raise LaunchError("preprocess: there is no data to work on; add data.source to the spec.")
-    if preprocess.sharded:
-        inputs = [_input(input_name(p), f"{data}/{p}", "ShardedByS3Key") for p in preprocess.sharded]
-        inputs += [_input(input_name(p), f"{data}/{p}") for p in preprocess.replicated]
-    else:
-        inputs = [_input(DATA, data)]
-    uri = frame.wheels_uri()
-    wheels = [_input(WHEELS_CHANNEL, uri)] if uri else []
     cluster = {
         "InstanceType": preprocess.instance_type,
         "InstanceCount": preprocess.instance_count,
@@ -96,7 +105,7 @@ def processing_request(frame: Frame, preprocess: Preprocess) -> dict[str, Any]:
     }
     request: dict[str, Any] = {
         "ProcessingJobName": f"{frame.run}-{PREPROCESS}",
-        "ProcessingInputs": [_input("code", frame.uri(f"code-{PREPROCESS}")), *wheels, *inputs],
+        "ProcessingInputs": _inputs(frame, preprocess),
         "ProcessingOutputConfig": {"Outputs": [output], **frame.output_key()},
         "ProcessingResources": {"ClusterConfig": cluster},
         "StoppingCondition": {"MaxRuntimeInSeconds": seconds(preprocess.max_hours)},
@@ -111,6 +120,25 @@ def processing_request(frame: Frame, preprocess: Preprocess) -> dict[str, Any]:
     if preprocess.environment:
         request["Environment"] = dict(preprocess.environment)
     return request
+
+
+def _inputs(frame: Frame, preprocess: Preprocess) -> list[dict[str, Any]]:
+    """ProcessingInputs: code, wheels and the data set.
+
+    ``sharded`` folders are dealt object by object, all else goes to every machine: with images dealt and the small
+    labels everywhere, image and label of a case always meet, without zipping them.
+    """
+    data = frame.data_uri()
+    if data is None:
+        raise LaunchError("preprocess: there is no data to work on; add data.source to the spec.")
+    if preprocess.sharded:
+        inputs = [_input(input_name(p), f"{data}/{p}", "ShardedByS3Key") for p in preprocess.sharded]
+        inputs += [_input(input_name(p), f"{data}/{p}") for p in preprocess.replicated]
+    else:
+        inputs = [_input(DATA, data)]
+    uri = frame.wheels_uri()
+    wheels = [_input(WHEELS_CHANNEL, uri)] if uri else []
+    return [_input("code", frame.uri(f"code-{PREPROCESS}")), *wheels, *inputs]
 
 
 def _input(name: str, uri: str, distribution: str = "FullyReplicated") -> dict[str, Any]:

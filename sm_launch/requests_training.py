@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sm_launch.braces import check_braces, check_knobs
 from sm_launch.bundle import check_overrides, define, merged, requirements
 from sm_launch.code_channel import ENTRY
 from sm_launch.errors import LaunchError
@@ -53,11 +54,16 @@ def overrides_of(frame: Frame, train: Train, configs: tuple[str, ...]) -> dict[s
     """The spec's overrides, and the platform's folders for the well-known knobs that the configs have.
 
     Raises:
-        LaunchError: an override of the spec, or a knob of ``channel_knobs``, is not defined in the configs.
+        LaunchError: there are no configs; an override of the spec, or a knob of ``channel_knobs``, is not defined in
+            them; or one names a channel that the training does not have.
     """
+    if not configs:
+        raise LaunchError("train.configs is empty; name the bundle's config of a training, such as configs/train.json.")
     content = merged(frame.bundle, configs)
     check_overrides(content, train.overrides, configs)
     check_overrides(content, train.channel_knobs, configs)
+    check_braces(train.overrides, "train.overrides", [channel["ChannelName"] for channel in channels(frame, train)])
+    check_knobs(train.channel_knobs, train.channels)
     # The channel of the data set, wherever it stands; of channels that are all s3://, the first.
     first = next(
         (name for name, source in train.channels.items() if source == "data"), next(iter(train.channels), None)
@@ -76,7 +82,16 @@ def overrides_of(frame: Frame, train: Train, configs: tuple[str, ...]) -> dict[s
 
 
 def training_job(frame: Frame, train: Train) -> dict[str, Any]:
-    """Content of the code channel's job.json."""
+    """Content of the code channel's job.json.
+
+    Raises:
+        LaunchError: as ``overrides_of``; or the model artifact would hold no file, not even the weights.
+    """
+    if not any(pattern and not pattern.startswith("!") for pattern in train.keep):
+        raise LaunchError(
+            f"train.keep is {list(train.keep)}, which keeps no file, not even the weights; begin with '*', and leave "
+            "out by '!' after it."
+        )
     configs = configs_of(frame, train)
     return {
         "kind": "train",

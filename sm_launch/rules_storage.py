@@ -16,6 +16,8 @@ from sm_launch.views import CREATE_PROCESSING, fleets, of
 PROCESSING_ROOT = "/opt/ml/processing"
 # Names of general purpose buckets: docs, "General purpose bucket naming rules".
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+# Files that may be lists of patients, and that are no part of a program; those of JSON and YAML are read.
+_TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".ods", ".jsonl", ".parquet", ".pkl", ".db", ".sqlite")
 # Resources that a SageMaker job can use in its own region only; an IAM role has no region in its ARN.
 _ARN = re.compile(r"arn:[a-z-]+:(kms|sns|fsx|sagemaker|codebuild):([a-z0-9-]+):\d{12}:")
 # The oldest region takes no LocationConstraint (API reference, CreateBucketConfiguration).
@@ -51,6 +53,16 @@ def file_names(plan: Plan) -> Iterator[str]:
             f"Folder {copy.folder}: the names of its {len(names)} files go to S3 keys and to logs outside the "
             f"encrypted data, such as {', '.join(redact(name) for name in shown)}; a person's name in one is not "
             f"recognized, so look at them."
+        )
+
+
+def bundle_tables(plan: Plan) -> Iterator[str]:
+    """Under profile phi names the bundle's tables, which are not read and may list patients."""
+    paths = [upload.path for upload in plan.uploads if upload.path is not None] if plan.profile == PHI else []
+    for path in dict.fromkeys(path for path in paths if path.suffix.lower() in _TABLES):
+        yield (
+            f"{redact(str(path))}: travels with the code and in the model's artifact, and is not looked into; take it "
+            f"out of the bundle if it lists patients."
         )
 
 

@@ -123,6 +123,11 @@ def check(serving: Serving) -> None:
         raise LaunchError(f"input is '{serving.input_uri}'; a batch job reads its cases from s3://BUCKET/PREFIX.")
     if serving.mode in (ASYNC, BATCH) and not serving.output_uri.startswith("s3://"):
         raise LaunchError(f"output is '{serving.output_uri}'; mode {serving.mode} writes to s3://BUCKET/PREFIX.")
+    if serving.min_instances and not serving.max_instances:
+        raise LaunchError(
+            f"min_instances is {serving.min_instances} and max_instances 0, which is no autoscaling; set "
+            "max_instances, or leave min_instances out and set instance_count."
+        )
     if serving.max_instances and serving.mode == BATCH:
         raise LaunchError("a batch job does not scale; leave out max_instances and set instance_count.")
     if serving.max_instances and not serving.min_instances <= serving.instance_count <= serving.max_instances:

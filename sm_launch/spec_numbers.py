@@ -20,7 +20,7 @@ def check_numbers(spec: Spec) -> None:
     """Refuse them.
 
     Raises:
-        LaunchError: one is too small, or a job would be stopped before it is expected to end.
+        LaunchError: one is too small, has no effect, or a job would be stopped before it is expected to end.
     """
     for part in dataclasses.fields(spec):
         section = getattr(spec, part.name)
@@ -29,6 +29,11 @@ def check_numbers(spec: Spec) -> None:
         for field in dataclasses.fields(section):
             _check(f"{part.name}.{field.name}", field.name, getattr(section, field.name))
         _check_hours(part.name, section)
+    if spec.train and spec.train.max_wait_hours is not None and not spec.train.spot:
+        raise LaunchError(
+            f"train.max_wait_hours is {spec.train.max_wait_hours:g}, and only spot training waits; set train.spot to "
+            "true, or take it out."
+        )
 
 
 def _check_hours(name: str, section: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import launch_plans as lp
 from rule_cases import STORE, TRAIN, TRAINING_ADVICE, TRAINING_CASES, A, Case, machine, one, some
 
-from sm_launch.steps import Copy
+from sm_launch.steps import Copy, Upload
 
 
 def channel_on(directory: str) -> Callable:
@@ -193,6 +193,12 @@ ADVICE_CASES = (
         "Folder Task01: the names of its 4 files go to S3 keys and to logs outside the encrypted data, such as "
         "imagesTr/case_1.nii.gz, imagesTr/case_3.nii.gz, imagesTr/case_4.nii.gz; a person's name in one is not "
         "recognized, so look at them.",
+    ),
+    Case(
+        "bundle-tables",
+        lambda: lp.plan(TRAIN, profile="phi", uploads=(Upload("", 1, "", Path("bundle/cases.csv")),)),
+        "bundle/cases.csv: travels with the code and in the model's artifact, and is not looked into; take it out of "
+        "the bundle if it lists patients.",
     ),
     Case(
         "realtime-limits",

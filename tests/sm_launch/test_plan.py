@@ -371,6 +371,67 @@ def test_a_value_without_sense_is_one_sentence(changes: dict[str, Any], sentence
     assert sentence in str(error.value)
 
 
+ON_GPU = {"instance_type": "ml.g5.xlarge"}
+TO_SERVE = {"instance_type": "ml.g5.xlarge", "image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/s:1"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"train": {**ON_GPU, "max_wait_hours": 5}},
+            "train.max_wait_hours is 5, and only spot training waits; set tra",
+        ),
+        ({"train": {**ON_GPU, "configs": []}}, "train.configs is empty; name the bundle's config of a training"),
+        ({"train": {**ON_GPU, "keep": []}}, "train.keep is [], which keeps no file, not even the weights; begin with"),
+        ({"train": {**ON_GPU, "keep": ["!*.log"]}}, "train.keep is ['!*.log'], which keeps no file"),
+        (
+            {"train": {**ON_GPU, "channel_knobs": {"output_dir": "store"}}},
+            "train.channel_knobs.output_dir is 'store', and train.channels has train; add it there, or correct",
+        ),
+        (
+            {"train": {**ON_GPU, "overrides": {"ckpt_dir": "{channel:weights}/a"}}},
+            "train.overrides.ckpt_dir has {channel:weights}, and the job has {channel:code}, {channel:train}; correct",
+        ),
+        (
+            {"train": {**ON_GPU, "overrides": {"ckpt_dir": "{output:a}"}}},
+            "train.overrides.ckpt_dir has {output:a}, and the job has no output at all; correct the name.",
+        ),
+        (
+            {"preprocess": {"instance_type": "ml.c5.xlarge", "arguments": ["--to", "{output:stores}"]}},
+            "preprocess.arguments[1] has {output:stores}, and the job has {output:store}; correct the name.",
+        ),
+        (
+            {"preprocess": {"instance_type": "ml.c5.xlarge", "module": "scripts.stor"}},
+            "preprocess.module is 'scripts.stor', and the bundle",
+        ),
+        ({"bucket": {"name": "brats-bucket", "prefix": "../b"}}, "bucket.prefix is '../b'; write folders with single"),
+        ({"bucket": {"name": "brats-bucket", "prefix": "a//b"}}, "bucket.prefix is 'a//b'; write folders with single"),
+        ({"image": {"role": "CodeBuild"}}, "image.role is 'CodeBuild'; write its ARN, arn:aws:iam::ACCOUNT:role/NAME."),
+        ({"deploy": {**TO_SERVE, "config": "configs/infer.json"}}, "deploy.config is 'configs/infer.json', which is n"),
+    ],
+)
+def test_what_would_fail_or_do_nothing_once_it_is_paid_for_is_refused(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(LaunchError) as error:
+        plan_of(**changes)
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_folders_that_the_job_has_may_be_named() -> None:
+    plan = plan_of(
+        bucket={"name": "brats-bucket", "prefix": "/team/a/"},
+        preprocess={
+            "instance_type": "ml.c5.xlarge", "module": "monai.apps", "sharded": ["imagesTr"],
+            "arguments": ["{input:data}", "{input:data-imagesTr}", "{output:store}", "{host_index}", "{other:x}"],
+        },
+        train={**ON_GPU, "overrides": {"ckpt_dir": "{channel:train}/{model}"}, "keep": ["models/*", "!*.log"]},
+        deploy={**TO_SERVE, "model": "s3://b/model.tar.gz", "config": "configs/infer.json"},
+    )  # fmt: skip
+    assert job_of(plan, "code-preprocess")["arguments"][1] == "{input:data-imagesTr}"
+    assert plan.folder == f"team/a/runs/{RUN}"
+
+
 def test_a_part_that_is_not_there_is_named(tiny_decathlon: Path) -> None:
     preprocess = {"instance_type": "ml.c5.xlarge", "sharded": ["imagesTR"], "replicated": ["labelsTr", "dataset.json"]}
     with pytest.raises(LaunchError, match="imagesTR: is not there; correct preprocess.sharded and replicated."):

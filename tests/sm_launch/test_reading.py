@@ -49,6 +49,25 @@ def test_base_gives_what_a_file_lacks(tmp_path: Path) -> None:
     assert (spec.train.instance_type, spec.train.spot) == ("ml.g5.2xlarge", True)
 
 
+def test_folders_of_a_base_are_taken_from_the_bases_own_folder(tmp_path: Path) -> None:
+    team, mine = tmp_path / "team", tmp_path / "mine"
+    team.mkdir()
+    mine.mkdir()
+    text = SMALL.replace(str(BUNDLE), "bundle") + "data: {source: cases}\nwheels: 2026\n"
+    written(team, text, "base.yaml")
+    spec = read(written(mine, "base: ../team/base.yaml\ndata: {source: others}\n"), ["wheels=whl"])
+    # What a change names is seen from the file that the command line names.
+    assert (spec.bundle, spec.data.source, spec.wheels) == (
+        str(team / "bundle"), str(mine / "others"), str(mine / "whl")
+    )  # fmt: skip
+    assert read(written(mine, "base: ../team/base.yaml\n")).wheels == str(team / "2026")
+
+
+def test_a_change_leaves_what_an_alias_shares(tmp_path: Path) -> None:
+    spec = read(written(tmp_path, SMALL[:-2] + ", environment: &all {A: b}}\ntags: *all\n"), ["tags.C=d"])
+    assert (spec.tags, spec.train.environment) == ({"A": "b", "C": "d"}, {"A": "b"})
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -63,6 +82,19 @@ def test_base_gives_what_a_file_lacks(tmp_path: Path) -> None:
         (["train.overrides=3"], "train.overrides is '3' where keys with values are wanted; indent them below it."),
         (["train=null", "deploy.mode=async", "region.x=1"], "region is 'us-east-1', which has no parts"),
         (["train.spot"], "--set 'train.spot': is not KEY=VALUE"),
+        (['wheels=""'], "spec.yaml: wheels is empty; give a folder, or take the key out."),
+        (["train.max_hours=1" + 400 * "0"], "0' where a number is wanted."),
+        (["train.max_hours=1:30"], "'1:30' in line 1 is read by YAML as 90; write a plain number, or put a text into"),
+        (["train.volume_gb=0100"], "'0100' in line 1 is read by YAML as 64; write a plain number"),
+        (
+            ["train.overrides.learning_rate=1e-4"],
+            "'1e-4' in line 1 is read by YAML as text; write a number with a",
+        ),
+        (["train.overrides={epochs: 1, epochs: 2}"], "'epochs' stands in line 1 and again in line 1"),
+        (
+            ["train.overrides.epochs=2026-01-01"],
+            "'2026-01-01' in line 1 is read by YAML as a date, which a spec cannot",
+        ),
     ],
 )
 def test_a_wrong_word_is_one_sentence(tmp_path: Path, changes: list[str], sentence: str) -> None:
@@ -82,12 +114,33 @@ def test_a_wrong_word_is_one_sentence(tmp_path: Path, changes: list[str], senten
         ("base: spec.yaml\n", "is its own base"),
         ("base: none.yaml\n", "none.yaml: cannot be read (No such file or directory)"),
         ("\x00", "is no YAML"),
+        ("base: [spec.yaml]\n", "base is '['spec.yaml']'; write the path of one spec file"),
+        ("a: &x [*x]\n", "an alias in line 1 names what it lies in; write out what is meant."),
+        ("? [a, b]\n: 1\n", "a key in line 1 is a list or has keys itself; write a text."),
+        ("tags:\n  on: x\n", "the key 'on' in line 2 is read by YAML as true or false; put it into quotes."),
+        (
+            "tags: {0123: x}\n",
+            "'0123' in line 1 is read by YAML as 83; write a plain number, or put a text into",
+        ),
+        ("a: 2026-13-45\n", "'2026-13-45' in line 1 is read by YAML as a date, which a spec cannot hold; put a text"),
+        ("a: !!binary aGk=\n", "'aGk=' in line 1 is read by YAML as 'binary', which a spec cannot hold"),
+        ("a: !!set {b, c}\n", "what begins in line 1 is read by YAML as a set, which a spec cannot hold"),
+        ("a: !!int b\n", "a value does not fit the tag before it"),
+        ("a: " + 3000 * "[" + 3000 * "]", "is nested too deep to be read; take levels away."),
     ],
 )
 def test_an_unreadable_file_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(LaunchError, match="spec|none") as error:
         read(written(tmp_path, text))
     assert sentence in str(error.value)
+
+
+def test_numbers_and_texts_as_they_stand_are_taken(tmp_path: Path) -> None:
+    more = "tags: &t {a: '1:30', b: '1e-4', 2026: x}\nimage: {role: r}\n"
+    changes = ["train.overrides.learning_rate=1.0e-4", "train.max_hours=1.5", "train.overrides.roi=[1, -2, 0]"]
+    spec = read(written(tmp_path, SMALL + more), changes)
+    assert spec.tags == {"a": "1:30", "b": "1e-4", "2026": "x"}
+    assert (spec.train.max_hours, spec.train.overrides) == (1.5, {"learning_rate": 1e-4, "roi": [1, -2, 0]})
 
 
 def test_a_missing_key_is_named() -> None:

@@ -164,6 +164,7 @@ def test_keys_network_and_pin_reach_the_requests() -> None:
         ("async", {"instance_type": None}, "set instance_type"),
         ("async", {"output_uri": ""}, "writes to s3://BUCKET/PREFIX"),
         ("async", {"instance_count": 4}, "not within the 0 to 3"),
+        ("async", {"min_instances": 1, "max_instances": 0}, "min_instances is 1 and max_instances 0, which is no auto"),
         ("realtime", {"min_instances": 0}, "set it to 1 or choose async"),
         ("serverless", {"instance_type": "ml.g5.xlarge"}, "has no machines"),
         ("serverless", {"network_isolation": True}, "choose async"),
