@@ -173,6 +173,10 @@ def test_a_lab_that_is_interrupted_leaves_no_notebook(tmp_path: Path, monkeypatc
     assert not list(tmp_path.iterdir())
 
 
+def test_a_lab_named_twice_runs_once(labs: Path) -> None:
+    assert [file.name for file in notebooks.sources(["03", "01", "03"])] == ["03_empty.py", "01_good.py"]
+
+
 def test_unknown_lab_is_refused(labs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["09"]) == 1
     assert "there is no lab 09; choose among 01, 02, 03." in capsys.readouterr().err
