@@ -54,10 +54,11 @@ from labkit.launch_plans import cost, plan_of
 from labkit.launching import refusals, rights, run_id, write_spec
 from labkit.project import BUNDLE, ROOT, work
 from labkit.tables import table
+from labkit.where import runs_in_account
 
 # %%
 # In an account, data that lies in S3 is used where it lies; a job on this machine takes its copy here.
-in_account = COMPUTE == "sagemaker"
+in_account = runs_in_account(COMPUTE)
 source = DATA if in_account and DATA.startswith("s3://") else str(dataset(DATA))
 folder = work("06", fresh=True)
 train = {

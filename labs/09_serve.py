@@ -56,6 +56,10 @@ from labkit.endpoint import Endpoint, cases_folder, make_artifact
 from labkit.model import trained
 from labkit.project import ROOT, work
 from labkit.tables import table
+from labkit.where import runs_in_account
+
+# A misspelt COMPUTE stops the lab here, before it has done anything.
+in_account = runs_in_account(COMPUTE)
 
 # %%
 cold = predict("Seconds from the start to the first 'ready'?", 15, unit="s")  # solution
@@ -313,7 +317,7 @@ print("\n".join([*steps, *planned.find("scales to zero")]))
 # again, whatever happens in between.
 
 # %%
-if COMPUTE == "sagemaker":
+if in_account:
     try:
         run(f"python -m sm_launch apply {quoted(spec)} --run {run_name} --yes {words}", cwd=ROOT, timeout_s=3600)
         run(

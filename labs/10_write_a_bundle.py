@@ -29,7 +29,7 @@ IMAGES: str = "synthetic"  # synthetic, or a folder in HAM10000's layout; other 
 PICTURES: int = 1000  # about how many to use of a larger folder
 EPOCHS: int = 7  # passes of your own bundle's training
 FINISHED_EPOCHS: int = 5  # passes of each training of the finished bundle, or about as many steps
-SIDE: int = 48  # side of the networks' input in pixels; 64 as published takes longer
+SIDE: int = 48  # side of the networks' input in pixels, at least 32; 64 as published takes longer
 
 # %% [markdown]
 # ## 1 · The pictures

@@ -49,6 +49,10 @@ from labkit.commands import quoted, run
 from labkit.data import dataset
 from labkit.project import BUNDLE, ROOT, WORK, work
 from labkit.tables import table
+from labkit.where import runs_in_account
+
+# A misspelt COMPUTE stops the lab here, before it has done anything.
+in_account = runs_in_account(COMPUTE)
 
 # %%
 size = predict("Size of the run's folder?", 30, unit="MB")  # solution
@@ -228,7 +232,7 @@ table(shown, ("run", "made", "not gone by its manifest"), "Manifests of this mac
 # and looks again. `down` ends with a failure if anything is left. Needs an AWS account; untested on AWS.
 
 # %%
-if COMPUTE == "sagemaker":
+if in_account:
     print(run("python -m sm_launch ls", cwd=ROOT, timeout_s=3600).output)
     if RUN:
         print(run(f"python -m sm_launch down {RUN} --yes --files", cwd=ROOT, timeout_s=3600).output)

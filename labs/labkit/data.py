@@ -18,9 +18,7 @@ from scripts.survey import AUTO, survey_labelled
 
 from .progress import Line
 from .project import work
-
-EMBEDDED = "embedded"
-S3 = "s3://"
+from .where import EMBEDDED, S3
 
 
 def dataset(source: str) -> Path:

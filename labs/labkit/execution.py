@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 import time
 import traceback
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ import nbformat
 import papermill
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
+from scripts.files import write_aside
 
 from .commands import CONTROL
 from .outputs import problems
@@ -58,24 +60,34 @@ def execute(number: str, notebook: Path, target: Path, values: Mapping[str, Any]
         values: parameters.
     """
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    began, failure = time.monotonic(), ""
-    with Watch(children) as watch:
-        try:
-            papermill.execute_notebook(
-                str(notebook), str(target), parameters=dict(values), kernel_name="python3", cwd=str(LABS),
-                progress_bar=False, execution_timeout=CELL_TIMEOUT_S,
-            )  # fmt: skip
-        except PapermillExecutionError as error:
-            failure = f"cell {error.exec_count}:\n{error.source}\n\n" + CONTROL.sub("", "\n".join(error.traceback))
-        except Exception:
-            # A dead kernel or a cell that never ends is the lab's failure, not the runner's.
-            failure = traceback.format_exc(limit=3)
-    seconds = time.monotonic() - began
-    executed = nbformat.read(target, as_version=4) if target.is_file() else NotebookNode(cells=[], metadata={})
+    began = time.monotonic()
+    # papermill writes after each cell, which an interrupted run would leave half done.
+    with tempfile.TemporaryDirectory(prefix="lab-") as passing:
+        running = Path(passing) / target.name
+        with Watch(children) as watch:
+            failure = _failure(notebook, running, values)
+        seconds = time.monotonic() - began
+        executed = nbformat.read(running, as_version=4) if running.is_file() else NotebookNode(cells=[], metadata={})
     _forget_the_machine(executed)
-    nbformat.write(executed, target)
+    with write_aside(target) as aside:
+        nbformat.write(executed, aside)
     found = () if failure else tuple(problems(executed, seconds))
     return Outcome(number, seconds, watch.peak / BYTES_PER_MB, found, failure)
+
+
+def _failure(notebook: Path, target: Path, values: Mapping[str, Any]) -> str:
+    """Run a notebook by papermill; returns the failed cell and its traceback, or nothing."""
+    try:
+        papermill.execute_notebook(
+            str(notebook), str(target), parameters=dict(values), kernel_name="python3", cwd=str(LABS),
+            progress_bar=False, execution_timeout=CELL_TIMEOUT_S,
+        )  # fmt: skip
+    except PapermillExecutionError as error:
+        return f"cell {error.exec_count}:\n{error.source}\n\n" + CONTROL.sub("", "\n".join(error.traceback))
+    except Exception:
+        # A dead kernel or a cell that never ends is the lab's failure, not the runner's.
+        return traceback.format_exc(limit=3)
+    return ""
 
 
 def _forget_the_machine(notebook: NotebookNode) -> None:

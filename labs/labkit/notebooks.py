@@ -37,7 +37,7 @@ def sources(numbers: Sequence[str] = ()) -> list[Path]:
     """The labs' sources in their order.
 
     Args:
-        numbers: only these labs, such as ``["00", "07"]``; none are all.
+        numbers: only these labs, such as ``["00", "07"]``, each once; none are all.
 
     Raises:
         InputError: there is no lab of such a number.
@@ -46,7 +46,7 @@ def sources(numbers: Sequence[str] = ()) -> list[Path]:
     unknown = [number for number in numbers if number not in found]
     if unknown:
         raise InputError(f"there is no lab {', '.join(unknown)}; choose among {', '.join(found)}.")
-    return [found[number] for number in numbers or found]
+    return [found[number] for number in dict.fromkeys(numbers) or found]
 
 
 def read_lab(file: Path) -> NotebookNode:

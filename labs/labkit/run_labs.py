@@ -10,21 +10,24 @@ import multiprocessing
 import os
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import nbformat
-from scripts.errors import one_sentence
+from scripts.errors import InputError, one_sentence
+from scripts.files import refuse_unwritable
 
 from .execution import Outcome, execute
 from .header import Measured, measured, record, title
 from .notebooks import read_lab, sources
 from .parameters import chosen, parsed
 from .project import LABS, WORK_VARIABLE
-from .site import write_index, write_page
+from .site import INDEX, PAGES, write_index, write_page
+from .where import from_here
 
 SITE = LABS / "_site"
 JOBS = 2
@@ -46,33 +49,61 @@ def run_labs(
         An outcome a lab, in the order of ``files``.
 
     Raises:
-        InputError: no lab has such a parameter.
+        InputError: no lab has such a parameter, a folder is not there or cannot be written to, or ``jobs`` is below 1.
     """
-    site.mkdir(parents=True, exist_ok=True)
-    labs = {file.name[:2]: read_lab(file) for file in files}
-    inputs = {number: site / f"{file.stem}.input.ipynb" for number, file in zip(labs, files, strict=True)}
-    for number, lab in labs.items():
-        nbformat.write(lab, inputs[number])
-    takes = chosen(inputs, values)
+    _refuse_unusable(files, site, work, jobs)
+    values = from_here(values)
+    # Not in the site: an interrupted run would leave them among the pages.
+    with tempfile.TemporaryDirectory(prefix="lab-inputs-") as passing:
+        inputs = {file.name[:2]: Path(passing) / f"{file.stem}.ipynb" for file in files}
+        for file in files:
+            nbformat.write(read_lab(file), inputs[file.name[:2]])
+        takes = chosen(inputs, values)
+        site.mkdir(parents=True, exist_ok=True)
+        outcomes = _run_all(files, inputs, takes, site, work, jobs)
+    every = [(file, title(read_lab(file).cells[0].source)) for file in sources()]
+    write_index(site, every, outcomes.values())
+    return [outcomes[file.name[:2]] for file in files]
+
+
+def _refuse_unusable(files: Sequence[Path], site: Path, work: Path, jobs: int) -> None:
+    """Refuse what would end a run after minutes, or in the middle of it."""
+    if jobs < 1:
+        raise InputError(f"--jobs is {jobs}, 1 or more was wanted; give how many labs run at a time, such as {JOBS}.")
+    pages = [INDEX, *(f"{Path(page).stem}.html" for page in PAGES)]
+    refuse_unwritable(site, [*pages, *(f"{file.stem}{suffix}" for file in files for suffix in (".ipynb", ".html"))])
+    refuse_unwritable(work, ())
+
+
+def _run_all(
+    files: Sequence[Path],
+    inputs: Mapping[str, Path],
+    takes: Mapping[str, Mapping[str, Any]],
+    site: Path,
+    work: Path,
+    jobs: int,
+) -> dict[str, Outcome]:
+    """Run the labs, tell each as it ends, and return an outcome a number."""
     times = measured()
     # The longest first, or it runs alone at the end.
     order = sorted(files, key=lambda file: -times[file.name[:2]].seconds if file.name[:2] in times else 0)
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    outcomes = {}
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, _prepare, (str(work), threads)) as pool:
-        running = {
-            pool.submit(_run_one, file.name[:2], inputs[file.name[:2]], file.stem, site, takes[file.name[:2]]): file
-            for file in order
-        }
-        for future in as_completed(running):
-            outcome = future.result()
-            outcomes[outcome.number] = outcome
-            sys.stdout.write(_told(outcome, running[future].stem))
-            sys.stdout.flush()
-    every = [(file, title(read_lab(file).cells[0].source)) for file in sources()]
-    write_index(site, every, outcomes.values())
-    return [outcomes[number] for number in labs]
+    # A lab runs in another folder.
+    settings = str(work.expanduser().resolve()), max(1, (os.cpu_count() or 1) // jobs)
+    waiting, outcomes = deque(order), {}
+    running: dict[Future[Outcome], Path] = {}
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _prepare, settings) as pool:
+        while waiting or running:
+            # None is handed over early: the pool would run it to its end after an interruption.
+            while waiting and len(running) < jobs:
+                file = waiting.popleft()
+                number = file.name[:2]
+                running[pool.submit(_run_one, number, inputs[number], file.stem, site, takes[number])] = file
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                outcome = future.result()
+                outcomes[outcome.number] = outcome
+                sys.stdout.write(_told(outcome, running.pop(future).stem))
+                sys.stdout.flush()
+    return outcomes
 
 
 def _prepare(work: str, threads: int) -> None:
@@ -83,7 +114,6 @@ def _prepare(work: str, threads: int) -> None:
 def _run_one(number: str, notebook: Path, stem: str, site: Path, values: Mapping[str, Any]) -> Outcome:
     target = site / f"{stem}.ipynb"
     outcome = execute(number, notebook, target, values)
-    notebook.unlink()
     write_page(nbformat.read(target, as_version=4), site / f"{stem}.html")
     return outcome
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigComponent, ConfigParser, ConfigWorkflow
 from monai.bundle.properties import InferProperties, TrainProperties
 from monai.utils import set_determinism
 
 from skin_lesions.distributed import rank, start
 from skin_lesions.errors import InputError, install_excepthook
 from skin_lesions.files import write_json
+from skin_lesions.knob_ranges import KNOBS, refuse_bad_knob
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +50,12 @@ def check(backend: str = "none", epochs: int = 1, val_interval: int = 1) -> None
         val_interval: epochs between its validations.
 
     Raises:
-        InputError: an override names nothing, the processes cannot join, or no epoch would be validated.
+        InputError: an override names nothing, a knob is out of its range, the processes cannot join, or no epoch would
+            be validated.
     """
     install_excepthook()
     refuse_unknown_items(merged_config())
+    _refuse_bad_knobs()
     if epochs < val_interval:
         raise InputError(
             f"epochs {epochs} is less than val_interval {val_interval}, so no epoch would be validated and no model "
@@ -94,19 +97,32 @@ def begin(run_dir: str, datalist: Mapping[str, Any], seed: int, deterministic: b
 
 
 def merged_config() -> dict[str, Any]:
-    """The config of the running workflow as MONAI merged it: files, overrides, macros.
+    """The config of the running workflow as MONAI merged it: files, overrides, macros."""
+    return {key: value for key, value in _running_parser().get().items() if key != "_meta_"}
 
-    MONAI hands an expression no reference to its parser, and the command line alone does not tell what a Python caller
-    overrode; the workflow that is evaluating the expression is on the call stack.
+
+def _refuse_bad_knobs() -> None:
+    """Refuse the first knob that no run can use; one that the table names later may be made from it."""
+    config, parser = merged_config(), _running_parser()
+    for name in KNOBS:
+        if name in config and not ConfigComponent.is_instantiable(config[name]):
+            refuse_bad_knob(name, parser.get_parsed_content(name))
+
+
+def _running_parser() -> ConfigParser:
+    """The parser of the workflow that is evaluating the expression that called.
+
+    MONAI hands an expression no reference to it, and the command line alone does not tell what a Python caller
+    overrode; the workflow is on the call stack.
     """
     # inspect.stack() would read the source of every frame besides.
     frame = inspect.currentframe()
     while frame is not None:
         owner = frame.f_locals.get("self")
         if isinstance(owner, ConfigWorkflow):
-            return {key: value for key, value in owner.parser.get().items() if key != "_meta_"}
+            return owner.parser
         frame = frame.f_back
-    raise RuntimeError("merged_config() was called outside of a MONAI bundle workflow.")
+    raise RuntimeError("the config was asked for outside of a MONAI bundle workflow.")
 
 
 def refuse_unknown_items(config: Mapping[str, Any]) -> None:
