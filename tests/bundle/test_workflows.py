@@ -248,6 +248,12 @@ def test_full_recipe_changes_numbers_alone() -> None:
             assert key in train["_desc_"] and not isinstance(value, dict), key
 
 
+def test_full_recipe_has_the_augmentation_that_the_laptops_can_add() -> None:
+    configs = Path(__file__).resolve().parents[2] / "bundle" / "configs"
+    augment = read(configs / "recipe/augment.json")
+    assert augment.items() <= read(configs / "full.json").items()
+
+
 def test_every_knob_is_described_and_stands_first() -> None:
     configs = Path(__file__).resolve().parents[2] / "bundle" / "configs"
     for name in ("train.json", "inference.json"):
