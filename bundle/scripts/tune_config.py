@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
-from monai.bundle.config_item import ComponentLocator, ConfigComponent
-from monai.utils import optional_import
 
 from scripts.errors import InputError, find_input_error
 from scripts.files import write_json
+from scripts.overrides import argument_names
 
 # Set by the search itself: a trial's folders, and one split for all.
 OWN = (
@@ -93,15 +91,8 @@ def _names(level: Any) -> list[str] | None:
     names = [key for key in level if not key.startswith("_")]
     if "_target_" not in level:
         return names
-    target = ConfigComponent(config=dict(level), id="", locator=ComponentLocator()).resolve_module_name()
-    module, _, attribute = str(target).rpartition(".")
-    made, found = optional_import(module, name=attribute)
-    if not found:
-        return names
-    parameters = inspect.signature(made).parameters.values()
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-        return None
-    return list(dict.fromkeys([*names, *(parameter.name for parameter in parameters)]))
+    arguments = argument_names(str(level["_target_"]))
+    return None if arguments is None else list(dict.fromkeys([*names, *arguments]))
 
 
 def prepare(parser: ConfigParser, out: Path, dataset_dir: str | None) -> Path:
