@@ -106,11 +106,16 @@ def merged_config() -> dict[str, Any]:
 
 
 def knob_values() -> dict[str, Any]:
-    """The plain knobs of the running workflow by name, each with what its expression or reference gives.
+    """The plain knobs of the running workflow, as :func:`plain_knobs`."""
+    return plain_knobs(_running_parser())
+
+
+def plain_knobs(parser: ConfigParser) -> dict[str, Any]:
+    """The plain knobs of a config by name, each with what its expression or reference gives.
 
     A knob that a component makes, such as a section of a trained model's recipe, is not plain.
     """
-    config, parser = merged_config(), _running_parser()
+    config = parser.get()
     plain = [name for name in KNOBS if name in config and not ConfigComponent.is_instantiable(config[name])]
     return {name: parser.get_parsed_content(name) for name in plain}
 
