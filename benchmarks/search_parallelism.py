@@ -22,7 +22,7 @@ from typing import Any
 
 import timing
 from scripts.records import read_metrics
-from scripts.tune_config import merged, prepare
+from scripts.tune_config import merged, prepare, split
 
 BUNDLE = timing.ROOT / "bundle"
 CORES = 2
@@ -103,7 +103,7 @@ def main() -> None:
         store = scratch / "store"
         config = merged(BUNDLE, [STORE], SEARCH["overrides"] | {"store_dir": str(store)})
         (scratch / "prepared").mkdir()
-        prepare(config, scratch / "prepared", None)
+        prepare(config, scratch / "prepared", split(config, scratch / "prepared", None))
         for _ in range(options.rounds):
             for name, (processes, batch_size) in SIDES.items():
                 measured[name].append(run_side(processes, batch_size, scratch, store))

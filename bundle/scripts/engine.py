@@ -17,6 +17,7 @@ from torch import nn
 from scripts.checkpoints import unwrapped
 from scripts.errors import InputError
 from scripts.labels import REGIONS, get_scheme, known_labels_to_regions, refuse_foreign_values
+from scripts.native import refuse_no_numbers
 from scripts.precision import PrecisionInferer, usable_precision
 from scripts.step import Accumulation, ForwardLoss, StepEvents, gradient_sync, plain
 
@@ -56,10 +57,8 @@ class RegionBatch:
         if self.label_key not in batchdata:
             return image, None
         label = batchdata[self.label_key]
-        cases = batchdata.get("case", "batch")
-        name = cases if isinstance(cases, str) else ", ".join(map(str, cases))
         # Looked at before it is moved: asking a GPU for a value would make the host wait for it in every step.
-        refuse_foreign_values(label, self.scheme, name)
+        refuse_foreign_values(label, self.scheme, _names(batchdata))
         label = label.to(device=device, non_blocking=non_blocking, **to_options)
         return image, known_labels_to_regions(label, self.scheme, self.regions)
 
@@ -164,7 +163,7 @@ class Evaluator(SupervisedEvaluator):
         options: the other arguments of ``monai.engines.SupervisedEvaluator``.
 
     Raises:
-        InputError: the device cannot compute in that precision.
+        InputError: the device cannot compute in that precision; when run, the network answers with NaN.
     """
 
     def __init__(
@@ -179,3 +178,18 @@ class Evaluator(SupervisedEvaluator):
         device = torch.device(device)
         inferer = PrecisionInferer(inferer or SimpleInferer(), usable_precision(precision, device), device)
         super().__init__(device=device, network=unwrapped(network), inferer=inferer, **options)
+        self.add_event_handler(IterationEvents.FORWARD_COMPLETED, _refuse_nan)
+
+
+def _refuse_nan(engine: Engine) -> None:
+    """Before thresholds make "no tumour" of NaN, a score of that, and in a training maybe the best model."""
+    prediction = plain(engine.state.output[CommonKeys.PRED])
+    if not torch.isfinite(prediction.sum()):
+        # An infinite logit is a sure answer: 0 or 1 as a probability.
+        refuse_no_numbers(torch.sigmoid(prediction), _names(engine.state.batch))
+
+
+def _names(batchdata: dict[str, Any]) -> str:
+    """The cases of a batch, for messages."""
+    cases = batchdata.get("case", "batch")
+    return cases if isinstance(cases, str) else ", ".join(map(str, cases))

@@ -211,8 +211,8 @@ def refuse_no_numbers(probabilities: torch.Tensor, case: str) -> None:
     share = float((~torch.isfinite(probabilities)).float().mean())
     raise InputError(
         f"{case}: the network's output is no number (NaN) in {share:.0%} of its values, as of weights that diverged or "
-        "of a precision whose range they exceed; predict with precision fp32, and if that is no better use another "
-        "model.pt, or train anew with a lower learning_rate."
+        "of a precision whose range they exceed; use precision fp32, and if that is no better train anew with a lower "
+        "learning_rate, or take another model.pt."
     )
 
 

@@ -11,6 +11,7 @@ from ignite.engine import Engine, Events
 
 from scripts import distributed
 from scripts.files import read_json
+from scripts.former import keep_former
 from scripts.state import TrainingState
 
 logger = logging.getLogger(__name__)
@@ -21,6 +22,8 @@ TENSORS = ("model", "average", "optimizer")
 
 class Resume:
     """Trainer handler: takes up the state before the first epoch, and its place within an epoch.
+
+    A training that has no state begins, and what another one has left in its place is kept.
 
     Args:
         training_state: what takes it up.
@@ -37,12 +40,18 @@ class Resume:
     def attach(self, engine: Engine) -> None:
         """Register at the start of the training; within an epoch also at that epoch's start and end."""
         if not self.state:
+            engine.add_event_handler(Events.STARTED, self.begin)
             return
         engine.add_event_handler(Events.STARTED, self.start)
         if "within" in self.state:
             engine.add_event_handler(Events.EPOCH_STARTED, self.pass_over_batches)
             engine.add_event_handler(Events.GET_BATCH_STARTED, self.go_on_within)
             engine.add_event_handler(Events.EPOCH_COMPLETED, self.use_whole_epochs)
+
+    def begin(self, engine: Engine) -> None:
+        """Before a checkpoint is written, and after initial weights were read, maybe from the same folder."""
+        if distributed.rank() == 0:
+            keep_former(self.training_state.ckpt_dir)
 
     def start(self, engine: Engine) -> None:
         """Load."""

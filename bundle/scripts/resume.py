@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from scripts import distributed, runs
+from scripts.checkpoints import ABOUT_FILE, MODEL_FILE
 from scripts.errors import InputError
-from scripts.files import remove_asides, write_aside
-from scripts.state import plain_values, read_state, split_names
+from scripts.files import refuse_unwritable, remove_asides, write_aside
+from scripts.state import LAST_FILE, PREVIOUS_FILE, plain_values, read_state, split_names
 
 logger = logging.getLogger(__name__)
 
 MODES = ("none", "auto")
+CHECKPOINTS = (MODEL_FILE, ABOUT_FILE, LAST_FILE, PREVIOUS_FILE)
 # Scores before and after a change of these could not be compared, nor could the weights be taken over.
 FIXED = ("network_def", "modalities", "regions", "spacing")
 # Where things lie and how they are started says nothing about the training.
@@ -70,18 +72,22 @@ def run_dir(output_dir: str, run_name: str | int | None, state: Mapping[str, Any
 
 
 def prepare(state: Mapping[str, Any], run_dir: str, ckpt_dir: str, datalist: Mapping[str, Any], resume: str) -> None:
-    """Before a run folder is opened: check that the state is this training's, and bring its metrics back to it.
+    """Before a run folder is opened: check that checkpoints can be written and that the state is this training's.
+
+    The metrics of a training that goes on are brought back to its state. An evaluation only reads ``ckpt_dir``.
 
     Args:
         state: what :func:`state_to_resume` found.
         run_dir: the run's folder.
         ckpt_dir: folder of the states.
         datalist: the split.
-        resume: the knob; with ``none`` nothing is done.
+        resume: the knob; with ``none`` no state is looked at.
 
     Raises:
-        InputError: the state is another training's, or the folder holds one.
+        InputError: ``ckpt_dir`` cannot be written to, the state is another training's, or the run's folder holds one.
     """
+    if "evaluate_on" not in runs.merged_config():
+        distributed.from_rank_zero(lambda: refuse_unwritable(ckpt_dir, CHECKPOINTS))
     if resume == "none":
         return
     if state:

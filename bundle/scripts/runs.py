@@ -1,10 +1,8 @@
-"""The folder of one run, and the refusal of overrides that nothing would read."""
+"""The folder of one run, and the checks of its config before there is one."""
 
 from __future__ import annotations
 
-import difflib
 import inspect
-import json
 import logging
 import platform
 import shlex
@@ -17,26 +15,20 @@ from typing import Any
 
 import torch
 from monai.bundle import ConfigComponent, ConfigParser, ConfigWorkflow
-from monai.bundle.properties import InferProperties, TrainProperties
-from monai.bundle.utils import ID_REF_KEY
 from monai.utils import set_determinism
 
 from scripts import distributed
 from scripts.credentials import refuse_credentials
 from scripts.errors import InputError, install_excepthook
-from scripts.files import read_json, unwritable, write_aside, write_json
+from scripts.files import unwritable, write_aside, write_json
 from scripts.knob_ranges import KNOBS, refuse_bad_knobs
+from scripts.overrides import refuse_two_workflows, refuse_unknown_items, shipped_items
 
 logger = logging.getLogger(__name__)
 
 PACKAGES = ("monai", "torch", "numpy", "nibabel", "pytorch-ignite", "scipy", "nilearn", "matplotlib", "tensorboard")
 LOG_HANDLER = "run folder"
 METRICS_FILE = "metrics.jsonl"
-# Read by MONAI itself, never by a reference inside the config: tracking settings and the ids of its entry points.
-READ_BY_MONAI = {
-    "_meta_", "_desc_", "imports", "initialize", "run", "finalize", "network_def",
-    "tracking_uri", "experiment_name", "run_name", "save_execute_config", "is_not_rank0",
-}  # fmt: skip
 
 
 def run_dir(output_dir: str, run_name: str | int | None) -> str:
@@ -54,13 +46,15 @@ def check(bundle_root: str) -> None:
     """First step of every workflow: show bad input as one sentence, refuse unknown overrides and unusable knobs.
 
     Raises:
-        InputError: an override names nothing or holds a credential, a knob is out of its range, or several processes
-            would do the same work.
+        InputError: an override names nothing or holds a credential, a knob is out of its range, the config is two
+            workflows at once, or several processes would do the same work.
     """
     install_excepthook()
     distributed.refuse_rivals()
-    refuse_credentials(merged_config())
-    refuse_unknown_items(merged_config(), shipped_items(Path(bundle_root) / "configs"))
+    config, shipped = merged_config(), shipped_items(Path(bundle_root) / "configs")
+    refuse_credentials(config)
+    refuse_two_workflows(config, shipped)
+    refuse_unknown_items(config, shipped)
     refuse_bad_knobs(knob_values())
 
 
@@ -112,11 +106,16 @@ def merged_config() -> dict[str, Any]:
 
 
 def knob_values() -> dict[str, Any]:
-    """The plain knobs of the running workflow by name, each with what its expression or reference gives.
+    """The plain knobs of the running workflow, as :func:`plain_knobs`."""
+    return plain_knobs(_running_parser())
+
+
+def plain_knobs(parser: ConfigParser) -> dict[str, Any]:
+    """The plain knobs of a config by name, each with what its expression or reference gives.
 
     A knob that a component makes, such as a section of a trained model's recipe, is not plain.
     """
-    config, parser = merged_config(), _running_parser()
+    config = parser.get()
     plain = [name for name in KNOBS if name in config and not ConfigComponent.is_instantiable(config[name])]
     return {name: parser.get_parsed_content(name) for name in plain}
 
@@ -135,71 +134,6 @@ def _running_parser() -> ConfigParser:
             return owner.parser
         frame = frame.f_back
     raise RuntimeError("the config was asked for outside of a MONAI bundle workflow.")
-
-
-def shipped_items(configs: Path) -> dict[Path, dict[str, Any]]:
-    """The bundle's own configs, by file."""
-    return {file: read_json(file, "config") for file in sorted(configs.rglob("*.json")) if file.name != "metadata.json"}
-
-
-def refuse_unknown_items(config: Mapping[str, Any], shipped: Mapping[Path, Mapping[str, Any]]) -> None:
-    """Refuse top-level items that nothing reads, which is what a misspelt override becomes.
-
-    Args:
-        config: the merged config.
-        shipped: the bundle's own configs. Their names are known where they were merged in, even if a later file left
-            one without a reader.
-
-    Raises:
-        InputError: naming the item, and the nearest known name or the config that would read it.
-    """
-    text = json.dumps(config, default=str)
-    properties = {p["id"].split("::")[0] for p in (*TrainProperties.values(), *InferProperties.values())}
-    merged = {name for content in shipped.values() if _is_merged(content, config) for name in _names(content)}
-    known = READ_BY_MONAI | properties | merged | {key for key in config if _is_referenced(key, text)}
-    for key in config:
-        if key in known:
-            continue
-        readers = [file for file, content in shipped.items() if key in _names(content)]
-        near = difflib.get_close_matches(key, known, n=1)
-        if readers:
-            hint = f"it belongs to {' and '.join(file.name for file in readers)}."
-        elif near:
-            hint = f"did you mean '{near[0]}'?"
-        else:
-            hint = f"known are {', '.join(sorted(known & set(config)))}."
-        raise InputError(f"override '{key}' is read by nothing in this config; {hint}")
-
-
-def _names(content: Mapping[str, Any]) -> set[str]:
-    """Top-level names that a config file sets."""
-    return {name.lstrip("+").split("::")[0] for name in content}
-
-
-def _is_merged(content: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
-    """Whether a config file is part of the merged one; MONAI does not keep the names of the files."""
-    for name, value in content.items():
-        merged: Any = config
-        for level in name.lstrip("+").split("::"):
-            if not isinstance(merged, Mapping) or level not in merged:
-                return False
-            merged = merged[level]
-        # A whole config may be overridden anywhere; an override that was merged shows in the objects that it names.
-        if "bundle_root" not in content and isinstance(value, Mapping) and "_target_" in value:
-            target = merged.get("_target_") if isinstance(merged, Mapping) else None
-            if target not in (value["_target_"], "scripts.checkpoints.from_recipe"):
-                return False
-    return True
-
-
-def _is_referenced(key: str, text: str) -> bool:
-    """Whether ``@key`` occurs in the config's text as a whole name."""
-    start = 0
-    while (at := text.find(ID_REF_KEY + key, start)) >= 0:
-        start = at + len(key) + 1
-        if not (text[start : start + 1].isalnum() or text[start : start + 1] == "_"):
-            return True
-    return False
 
 
 def versions() -> dict[str, str]:

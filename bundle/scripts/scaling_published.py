@@ -7,6 +7,7 @@ and the notebooks it links): the UNet of train.json, crops of 128x128x64, 484 ca
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -62,6 +63,9 @@ FACTS: dict[str, Fact] = {
     "link_between": Fact(3.125e9, "bytes/s", PUBLISHED, "ml.p3.16xlarge: network of 25 Gbit/s"),
     "latency": Fact(50e-6, "s", GUESS, "a message over TCP between machines"),
 }
+# Inputs without which a run would still take time; all others are divided by, or multiply the whole step.
+MAY_BE_0 = ("sample_bytes", "storage_growth", "gradient_bytes", "latency")
+COUNTS = ("samples", "batch_size")
 PUBLISHED_EPOCHS_S = {1: 31000.0, 8: 2400.0, 16: 1300.0}
 GPUS_A_MACHINE = 8
 
@@ -92,17 +96,29 @@ def changed(facts: Mapping[str, Fact], values: Sequence[tuple[str, str]]) -> dic
     """``facts`` with other values.
 
     Raises:
-        InputError: there is no such fact, or the value is no number.
+        InputError: there is no such fact, or the value is no number or out of its range.
     """
     new = dict(facts)
     for name, text in values:
         if name not in facts:
             raise InputError(f"--set {name}: there is no such input; choose one of {', '.join(facts)}.")
         try:
-            new[name] = replace(facts[name], value=float(text), kind=GUESS, source="given by --set")
+            value = float(text)
         except ValueError as error:
             raise InputError(f"--set {name} '{text}' is not a number; give one in {facts[name].unit}.") from error
+        _refuse_out_of_range(name, value, facts[name].unit)
+        new[name] = replace(facts[name], value=value, kind=GUESS, source="given by --set")
     return new
+
+
+def _refuse_out_of_range(name: str, value: float, unit: str) -> None:
+    if name in COUNTS and not (value >= 1 and value.is_integer()):
+        wanted = "a whole number of 1 or more"
+    elif not math.isfinite(value) or value < 0 or (value == 0 and name not in MAY_BE_0):
+        wanted = "a finite number of 0 or more" if name in MAY_BE_0 else "a finite number above 0"
+    else:
+        return
+    raise InputError(f"--set {name} {value:g} is out of range; give {wanted} (unit: {unit}).")
 
 
 def decode_cpu_s(facts: Mapping[str, Fact]) -> float:

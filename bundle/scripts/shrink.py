@@ -29,9 +29,12 @@ def shrink(model: Path, output: Path) -> float:
         The largest change of a weight, relative to the largest weight of its tensor; 0 where there is no weight.
 
     Raises:
-        InputError: ``model`` is no checkpoint, a weight is beyond the range of half precision, or ``output`` cannot be
-            written.
+        InputError: ``model`` is absent or no checkpoint, a weight is beyond the range of half precision, or ``output``
+            cannot be written.
     """
+    if not model.is_file():
+        found = "is a folder" if model.is_dir() else "there is no such file"
+        raise InputError(f"{model}: {found}; give the model.pt of a training.")
     try:
         state = torch.load(model, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:

@@ -22,13 +22,23 @@ from typing import Any
 from scripts.credentials import refuse_credentials
 from scripts.errors import InputError, one_sentence
 from scripts.files import read_json, write_json
-from scripts.tune_config import PARALLEL, TRAIN, as_override, merged, prepare, refuse_unknown, trial_overrides
+from scripts.tune_config import (
+    PARALLEL,
+    TRAIN,
+    as_override,
+    merged,
+    prepare,
+    refuse_bad_trials,
+    refuse_unknown,
+    split,
+    trial_overrides,
+)
 from scripts.tune_figure import plot_search
+from scripts.tune_folder import claim, refuse_other_search
 from scripts.tune_results import BEST_FILE, CSV_FILE, PICTURE_FILE, Progress, collect, table, write_csv
 from scripts.tune_space import Search, draw, read_search
 from scripts.tune_trial import OVERRIDES_FILE, Plan
 
-SETTINGS_FILE = "search.json"
 INSTALL = 'pip install "ray[tune,train]"'
 
 
@@ -67,8 +77,11 @@ def run_search(options: argparse.Namespace, show: Callable[[str], None]) -> list
     refuse_unknown(config, search.space)
     refuse_credentials(config.get())
     refuse_credentials(search.space)
+    refuse_bad_trials(root, config, [recipe(search, values) for values in trials])
+    refuse_other_search(out, search, options)
+    cases = split(config, out, options.dataset_dir)
     claim(out, search, options)
-    datalist = prepare(config, out, options.dataset_dir)
+    datalist = prepare(config, out, cases)
     with ray.cluster(options.address, options.num_cpus, root):
         gpus = ray.check_resources(options.workers_per_trial, options.cpus_per_worker, options.gpus_per_worker)
         plans = make_plans(search, trials, root, out, datalist, options, gpus)
@@ -112,33 +125,6 @@ def with_options(search: Search, options: argparse.Namespace) -> Search:
         search, overrides=overrides, epochs=options.epochs or search.epochs,
         num_samples=options.num_samples or search.num_samples, configs=[*search.configs, *options.config],
     )  # fmt: skip
-
-
-def claim(out: Path, search: Search, options: argparse.Namespace) -> None:
-    """Take a new folder for the search, or its own again.
-
-    A random search may be taken up with more samples: the first ones stay the same.
-
-    Raises:
-        InputError: the folder holds this search and ``--resume never`` is given, or holds another one.
-    """
-    settings = dataclasses.asdict(search) | {
-        "workers_per_trial": options.workers_per_trial, "dataset_dir": options.dataset_dir
-    }  # fmt: skip
-    del settings["num_samples"]
-    file = out / SETTINGS_FILE
-    if not file.is_file():
-        write_json(file, settings)
-        return
-    found = read_json(file, "settings of the search")
-    if options.resume == "never":
-        raise InputError(f"{out}: holds a search; give --resume auto to go on with it, or another --output_dir.")
-    other = [name for name in settings if found.get(name) != settings[name]]
-    if other:
-        raise InputError(
-            f"{out}: holds a search with another {other[0]} ({json.dumps(found.get(other[0]))}); choose another "
-            "--output_dir, or start it as it was."
-        )
 
 
 def make_plans(
@@ -221,10 +207,9 @@ def options_parser() -> argparse.ArgumentParser:
 
 def _positive(text: str) -> int:
     """A whole number above 0."""
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"is {text}; give a whole number of 1 or more")
+    return int(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

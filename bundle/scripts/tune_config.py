@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
-from monai.bundle.config_item import ComponentLocator, ConfigComponent
-from monai.utils import optional_import
 
 from scripts.errors import InputError, find_input_error
-from scripts.files import write_json
+from scripts.files import read_json, write_json
+from scripts.knob_ranges import refuse_bad_knobs
+from scripts.overrides import argument_names, refuse_unknown_items, shipped_items
+from scripts.runs import plain_knobs
 
 # Set by the search itself: a trial's folders, and one split for all.
 OWN = (
@@ -28,6 +29,7 @@ OWN = (
     "backend",
     "resume",
 )
+DATALIST_FILE = "datalist.json"
 TRAIN, PARALLEL = "configs/train.json", "configs/multi_gpu_train.json"
 
 
@@ -93,45 +95,79 @@ def _names(level: Any) -> list[str] | None:
     names = [key for key in level if not key.startswith("_")]
     if "_target_" not in level:
         return names
-    target = ConfigComponent(config=dict(level), id="", locator=ComponentLocator()).resolve_module_name()
-    module, _, attribute = str(target).rpartition(".")
-    made, found = optional_import(module, name=attribute)
-    if not found:
-        return names
-    parameters = inspect.signature(made).parameters.values()
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-        return None
-    return list(dict.fromkeys([*names, *(parameter.name for parameter in parameters)]))
+    arguments = argument_names(str(level["_target_"]))
+    return None if arguments is None else list(dict.fromkeys([*names, *arguments]))
 
 
-def prepare(parser: ConfigParser, out: Path, dataset_dir: str | None) -> Path:
-    """Do once what the trials would all do at the same time: make the phantom, check the cases, split, fill the store.
+def refuse_bad_trials(bundle_root: Path, parser: ConfigParser, recipes: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse before anything is made what would end a trial before its first epoch.
 
     Args:
+        bundle_root: the bundle.
         parser: of :func:`merged`.
-        out: the search's folder, which gets ``datalist.json``.
-        dataset_dir: the data, None for the config's own.
+        recipes: what each trial overrides.
 
-    Returns:
-        The datalist, which every trial uses.
+    Raises:
+        InputError: a knob is out of its range, or nothing reads an item of a config or of a trial.
+    """
+    shipped = shipped_items(bundle_root / "configs")
+    for recipe in recipes:
+        trial = ConfigParser(deepcopy(parser.get()))
+        for name, value in recipe.items():
+            trial[name] = value
+        trial.parse()
+        refuse_unknown_items(trial.get(), shipped)
+        refuse_bad_knobs(plain_knobs(trial))
+
+
+def split(parser: ConfigParser, out: Path, dataset_dir: str | None) -> dict[str, Any]:
+    """The split of all trials: the one that the search has, or a new one; the phantom is made, the cases are checked.
+
+    Args:
+        parser: of :func:`merged`; it is told the data.
+        out: the search's folder, in which nothing is written.
+        dataset_dir: the data, None for the config's own.
 
     Raises:
         InputError: the data are unusable.
     """
     if dataset_dir is not None:
         parser["dataset_dir"] = dataset_dir
-    target = out / "datalist.json"
+    if (out / DATALIST_FILE).is_file():
+        return read_json(out / DATALIST_FILE, "datalist")
+    return _parsed(parser, "datalist")
+
+
+def prepare(parser: ConfigParser, out: Path, datalist: Mapping[str, Any]) -> Path:
+    """Do once what the trials would all do at the same time: write the split, fill the store.
+
+    Args:
+        parser: of :func:`merged`.
+        out: the search's folder, which gets ``datalist.json``.
+        datalist: of :func:`split`.
+
+    Returns:
+        The datalist's file, which every trial uses.
+
+    Raises:
+        InputError: the store cannot be filled, or a file cannot be written.
+    """
+    target = out / DATALIST_FILE
+    if not target.is_file():
+        write_json(target, datalist)
+    parser["datalist_file"] = str(target)
+    if "store_dir" in parser:
+        for part in ("train", "validate"):
+            _parsed(parser, f"{part}::dataset")
+    return target
+
+
+def _parsed(parser: ConfigParser, name: str) -> Any:
     try:
-        if not target.is_file():
-            write_json(target, parser.get_parsed_content("datalist"))
-        parser["datalist_file"] = str(target)
-        if "store_dir" in parser:
-            for part in ("train", "validate"):
-                parser.get_parsed_content(f"{part}::dataset")
+        return parser.get_parsed_content(name)
     except Exception as error:
         # MONAI wraps what goes wrong inside the config in errors of its own.
         raise find_input_error(error) or error from error
-    return target
 
 
 def trial_overrides(folder: Path, recipe: Mapping[str, Any], datalist: Mapping[str, Any], file: Path) -> dict[str, Any]:

@@ -189,6 +189,19 @@ def test_misspelt_override_is_one_sentence(bundle: Path, tmp_path: Path) -> None
     assert not (tmp_path / "runs").exists()
 
 
+def test_misspelt_nested_override_and_two_workflows_are_one_sentence(bundle: Path, tmp_path: Path) -> None:
+    output = ["--output_dir", str(tmp_path / "runs")]
+    done = monai_bundle(*TRAIN, "--network_def#channelz", "3", *output, cwd=bundle, code=1)
+    assert only_sentence(done).strip() == (
+        "error: override 'network_def::channelz' is read by nothing: UNet has no such argument; did you mean "
+        "'network_def::channels'?"
+    )
+    both = ["run", "--config_file", "['configs/train.json','configs/inference.json']"]
+    done = monai_bundle(*both, *output, *TINY, cwd=bundle, code=1)
+    assert only_sentence(done).startswith("error: inference.json and train.json are both in --config_file")
+    assert not (tmp_path / "runs").exists()
+
+
 def break_folder(folder: Path, how: str) -> tuple[Path, list[str]]:
     """A dataset_dir with one thing wrong, and words that its sentence must hold."""
     if how == "missing":

@@ -20,7 +20,7 @@ from scripts.errors import InputError
 from scripts.networks import UNetDS
 from scripts.step import CPP_COMPILERS, Accumulation, StepEvents, check_compiler, place
 from tiny import TINY
-from workflow import run
+from workflow import refused, run
 
 CPU = torch.device("cpu")
 
@@ -233,6 +233,36 @@ def test_evaluation_is_float32_and_close_in_every_precision(name: str, monkeypat
     with torch.no_grad():
         reference = net.eval()(data[0]["image"].as_tensor())[0]
     torch.testing.assert_close(prediction.as_tensor(), reference, atol=0.05, rtol=0.05)
+
+
+class Answers(torch.nn.Module):
+    """A network that gives each channel one logit, whatever it sees."""
+
+    def __init__(self, *values: float) -> None:
+        super().__init__()
+        self.values = torch.tensor(values).reshape(1, -1, 1, 1, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """(B, R, H, W, D)."""
+        return self.values.expand(len(image), -1, *image.shape[2:])
+
+
+def test_a_network_that_answers_nan_is_not_scored() -> None:
+    data = [{"image": torch.rand(1, 4, 4, 4, 4), "case": ["BRATS_004"]}]
+    sure = Answers(torch.inf, -torch.inf, 0.0)
+    Evaluator(device="cpu", val_data_loader=data, network=sure, prepare_batch=RegionBatch("msd")).run()
+    broken = Answers(torch.nan, 0.0, 0.0)
+    engine = Evaluator(device="cpu", val_data_loader=data, network=broken, prepare_batch=RegionBatch("msd"))
+    with pytest.raises(InputError, match=r"^BRATS_004: the network's output is no number \(NaN\) in 33% of its values"):
+        engine.run()
+
+
+def test_weights_that_the_last_step_spoilt_are_no_best_model(tiny_decathlon: Path, tmp_path: Path) -> None:
+    """The loss of an epoch of one step is that of the weights before it, so it tells nothing."""
+    knobs = TINY | {"learning_rate": 1e38, "batch_size": 8, "schedule": "poly", "warmup_epochs": 0}
+    sentence = refused(tmp_path, "train.json", dataset_dir=str(tiny_decathlon), **knobs)
+    assert sentence.startswith("BRATS_0") and "use precision fp32, and if that is no better train anew" in sentence
+    assert not list(tmp_path.glob("models/*"))
 
 
 def test_data_wait_is_recorded_every_epoch(tiny_decathlon: Path, tmp_path: Path) -> None:

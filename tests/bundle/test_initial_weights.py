@@ -87,6 +87,13 @@ def test_a_file_that_is_absent_or_no_checkpoint_is_one_sentence(tmp_path: Path) 
         initial_network(network(), str(tmp_path / "text.pt"), {})
 
 
+def test_shrinking_what_is_not_there_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for model, found in ((tmp_path / "absent.pt", "there is no such file"), (tmp_path, "is a folder")):
+        assert main(["--model", str(model), "--output", str(tmp_path / "small.pt")]) == 1
+        assert capsys.readouterr().err == f"error: {model}: {found}; give the model.pt of a training.\n"
+    assert not (tmp_path / "small.pt").exists()
+
+
 def test_a_training_begins_with_the_weights_and_records_them(tmp_path: Path, tiny_decathlon: Path) -> None:
     state = saved(tmp_path / "start.pt")
     run(tmp_path, "train.json", dataset_dir=str(tiny_decathlon), initial_weights=str(tmp_path / "start.pt"), **STILL)

@@ -182,7 +182,7 @@ def test_an_output_that_is_no_number_is_no_brain_without_tumour(tmp_path: Path, 
     spoilt = probabilities(item)
     spoilt[2, 3, 3, 3] = value
     finish = ToNativeGridd("pred", chain, LabelMap("msd"), keep_probabilities=keep)
-    with pytest.raises(InputError, match="^BRATS_007: the network's output is no number .*; predict with precision"):
+    with pytest.raises(InputError, match="^BRATS_007: the network's output is no number .*; use precision fp32"):
         finish(item | {"pred": spoilt})
     del item["case"]
     with pytest.raises(InputError, match="image.nii.gz: the network's output is no number"):

@@ -24,6 +24,7 @@ import torch
 from forked import LEAN, run_forked
 from ignite.engine import Engine, Events
 from scripts.errors import InputError, find_input_error
+from scripts.former import keep_former
 from scripts.restart import best
 from scripts.resume import changes, keep_epochs, run_dir
 from scripts.state import LAST_FILE, PREVIOUS_FILE, read_state
@@ -397,3 +398,48 @@ def test_run_folder_that_came_along_is_found(tmp_path: Path) -> None:
     state = {"run_dir": "/opt/ml/runs/first"}
     assert run_dir(str(tmp_path), None, state) == str(tmp_path / "first")
     assert run_dir(str(tmp_path), "first", state) == str(tmp_path / "first")
+
+
+def test_a_training_in_anothers_place_keeps_it_whole(
+    data: Path, stopped: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    models = stopped / "models"
+    former = {name: (models / name).read_bytes() for name in ("model.pt", "model.json", LAST_FILE)}
+    knobs = {"resume": "none", "run_name": "second", "epochs": 1, "initial_weights": str(models / "model.pt")}
+    resumed(stopped, data, **(knobs | {"ema_decay": 0.0}))
+    kept = models / "former" / "run"
+    assert {file.name: file.read_bytes() for file in kept.iterdir()} == former
+    assert f"holds the run 'run', which this training replaces; it is kept in {kept}" in caplog.text
+    assert "it is kept in" in (stopped / "runs" / "second" / "log.txt").read_text()
+    assert json.loads((models / "model.json").read_text())["run_dir"] == str(stopped / "runs" / "second")
+    resumed(stopped, data, ckpt_dir=str(kept), epochs=EPOCHS + 1)
+    assert [line["epoch"] for line in metrics(stopped)] == list(range(1, EPOCHS + 2))
+    assert not (kept / "former").exists()
+
+
+def test_a_former_training_is_copied_once_and_never_over_another(tmp_path: Path) -> None:
+    assert keep_former(tmp_path / "absent") == keep_former(tmp_path) == []
+    (tmp_path / "model.json").write_text('{"run_dir": "/elsewhere/first"}')
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    assert keep_former(tmp_path) == keep_former(tmp_path) == [tmp_path / "former" / "first"]
+    (tmp_path / "model.pt").write_bytes(b"weights of another run of that name")
+    assert keep_former(tmp_path) == [tmp_path / "former" / "first_2"]
+    assert (tmp_path / "former" / "first" / "model.pt").read_bytes() == b"weights"
+
+
+def test_a_state_is_kept_under_the_name_of_its_own_run(tmp_path: Path) -> None:
+    """Of a run that was stopped before its first validation, beside the model of the run before it."""
+    torch.save({"config": {}, "run_dir": "/elsewhere/second"}, tmp_path / LAST_FILE)
+    assert keep_former(tmp_path) == [tmp_path / "former" / "second"]
+    (tmp_path / "model.json").write_text('{"run_dir": "/elsewhere/first"}')
+    assert keep_former(tmp_path) == [tmp_path / "former" / "first", tmp_path / "former" / "second"]
+    (tmp_path / "model.json").unlink()
+    (tmp_path / LAST_FILE).write_bytes(b"damaged")
+    assert keep_former(tmp_path) == [tmp_path / "former" / "unnamed"]
+
+
+def test_no_room_for_the_former_training_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text('{"run_dir": "/elsewhere/first"}')
+    (tmp_path / "former").write_text("a file where a folder is wanted")
+    with pytest.raises(InputError, match=r"former.first: cannot be written \(.*former is no folder\)"):
+        keep_former(tmp_path)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigParser
 from scripts.errors import InputError
-from scripts.runs import command, refuse_unknown_items, run_dir, shipped_items, versions
+from scripts.overrides import refuse_two_workflows, refuse_unknown_items, shipped_items
+from scripts.runs import command, run_dir, versions
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundle" / "configs"
 
@@ -43,8 +44,10 @@ EVERY_COMBINATION = [
 
 
 def test_every_combination_of_shipped_configs_is_known() -> None:
+    shipped = shipped_items(CONFIGS)
     for files in (*EVERY_COMBINATION, ["inference.json"]):
-        refuse_unknown_items(merged(*files), shipped_items(CONFIGS))
+        refuse_two_workflows(merged(*files), shipped)
+        refuse_unknown_items(merged(*files), shipped)
 
 
 @pytest.mark.parametrize(
@@ -61,6 +64,40 @@ def test_every_combination_of_shipped_configs_is_known() -> None:
 def test_knob_of_a_config_that_was_not_given_is_refused(files: list[str], key: str, belongs: str) -> None:
     with pytest.raises(InputError, match=f"'{key}' is read by nothing in this config; it belongs to .*{belongs}"):
         refuse_unknown_items(merged(*files, **{key: 1}), shipped_items(CONFIGS))
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("network_def::channelz", r"UNet has no such argument; did you mean 'network_def::channels'\?"),
+        ("loss::squaredd", r"scripts.losses.DiceBCELoss has no such argument; did you mean 'loss::squared'\?"),
+        ("validate::inferer::zzz", "has no such argument; known are compile, members, mode, one_pass_ratio, "),
+        ("train::handlers::3::epochs", "scripts.progress.StopOnNan has no such argument"),
+        ("train::dataloaderr", r"in this config; did you mean 'train::dataloader'\?"),
+    ],
+)
+def test_misspelt_nested_override_is_refused(name: str, sentence: str) -> None:
+    config = ConfigParser(merged("train.json"))
+    config[name] = 3
+    with pytest.raises(InputError, match=f"^override '{name}' is read by nothing.*{sentence}"):
+        refuse_unknown_items(config.get(), shipped_items(CONFIGS))
+
+
+def test_a_users_own_nested_items_are_welcome() -> None:
+    config = ConfigParser(merged("train.json"))
+    config["train::mine"] = {"_target_": "DiceLoss", "sigmoid": True}
+    config["loss"] = "@train::mine"
+    config["train::dataloader::prefetch_factor"] = 2
+    config["validate::key_metric::another"] = {"_target_": "no.such.module"}
+    refuse_unknown_items(config.get(), shipped_items(CONFIGS))
+
+
+@pytest.mark.parametrize("files", [["train.json", "inference.json"], ["inference.json", "full.json", "train.json"]])
+def test_two_workflows_at_once_are_refused(files: list[str]) -> None:
+    with pytest.raises(
+        InputError, match=r"inference\.json and train\.json are both in --config_file, .* give inference"
+    ):
+        refuse_two_workflows(merged(*files), shipped_items(CONFIGS))
 
 
 def test_run_folder_is_absolute_and_named_or_dated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

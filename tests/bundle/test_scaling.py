@@ -70,10 +70,15 @@ def test_the_command_prints_inputs_and_predictions(capsys: pytest.CaptureFixture
     [
         (["--set", "stroage", "1"], "no such input"),
         (["--set", "storage", "fast"], "'fast' is not a number"),
-        (["--set", "storage", "0"], "bytes_per_s is 0.0"),
+        (["--set", "storage", "0"], "--set storage 0 is out of range; give a finite number above 0 (unit: bytes/s)."),
+        (["--set", "sample_bytes", "-4"], "--set sample_bytes -4 is out of range; give a finite number of 0 or more"),
+        (["--set", "latency", "nan"], "--set latency nan is out of range"),
+        (["--set", "gpu_peak", "inf"], "--set gpu_peak inf is out of range"),
+        (["--set", "samples", "0"], "--set samples 0 is out of range; give a whole number of 1 or more"),
+        (["--set", "batch_size", "0.5"], "--set batch_size 0.5 is out of range"),
     ],
 )
 def test_bad_values_are_one_sentence(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert scaling.main(arguments) == 1
-    error = capsys.readouterr().err
-    assert sentence in error and error.count("\n") == 1
+    printed = capsys.readouterr()
+    assert sentence in printed.err and printed.err.count("\n") == 1 and not printed.out

@@ -16,8 +16,9 @@ import pytest
 from monai.bundle import ConfigParser
 from scripts import tune
 from scripts.errors import InputError
-from scripts.tune_config import as_override, merged, prepare, refuse_unknown
+from scripts.tune_config import as_override, merged, prepare, refuse_bad_trials, refuse_unknown, split
 from scripts.tune_figure import plot_search
+from scripts.tune_folder import claim, refuse_other_search
 from scripts.tune_results import Progress, collect, table, write_csv
 from scripts.tune_space import draw, read_search, short_names, short_value
 from scripts.tune_trial import Plan, Trial, TrialFailed, failure_reason, outcome, write_state
@@ -148,12 +149,14 @@ def test_an_argument_that_the_config_leaves_out_is_known_by_the_signature() -> N
 
 def test_data_are_prepared_once_for_all_trials(tmp_path: Path, tiny_decathlon: Path) -> None:
     config = merged(BUNDLE, ["configs/data/store.json"], {"store_dir": str(tmp_path / "store")})
-    datalist = json.loads(prepare(config, tmp_path / "out", str(tiny_decathlon)).read_text())
+    cases = split(config, tmp_path / "out", str(tiny_decathlon))
+    assert not (tmp_path / "out").exists()
+    datalist = json.loads(prepare(config, tmp_path / "out", cases).read_text())
     wanted = sorted(entry["case"] for part in ("training", "validation") for entry in datalist[part])
     assert sorted(path.name for path in (tmp_path / "store").glob("BRATS_*")) == wanted
     assert datalist["dataset_dir"] == str(tiny_decathlon)
     with pytest.raises(InputError, match="no such folder"):
-        prepare(merged(BUNDLE, [], {}), tmp_path / "other", str(tmp_path / "nowhere"))
+        split(merged(BUNDLE, [], {}), tmp_path / "other", str(tmp_path / "nowhere"))
 
 
 def test_a_trial_that_has_ended_tells_its_epochs_again_and_starts_nothing(tmp_path: Path) -> None:
@@ -289,12 +292,58 @@ def test_options_that_contradict_the_search_are_one_sentence(tmp_path: Path) -> 
 def test_a_folder_holds_one_search(tmp_path: Path) -> None:
     search = read_search(search_file(tmp_path, GRID))
     options = Namespace(workers_per_trial=1, dataset_dir=None, resume="auto")
-    tune.claim(tmp_path / "out", search, options)
-    tune.claim(tmp_path / "out", search, options)
+    out = tmp_path / "out"
+    refuse_other_search(out, search, options)
+    assert not out.exists()
+    claim(out, search, options)
+    refuse_other_search(out, search, options)
     with pytest.raises(InputError, match="another workers_per_trial"):
-        tune.claim(tmp_path / "out", search, Namespace(workers_per_trial=2, dataset_dir=None, resume="auto"))
+        refuse_other_search(out, search, Namespace(workers_per_trial=2, dataset_dir=None, resume="auto"))
     with pytest.raises(InputError, match="holds a search"):
-        tune.claim(tmp_path / "out", search, Namespace(workers_per_trial=1, dataset_dir=None, resume="never"))
+        refuse_other_search(out, search, Namespace(workers_per_trial=1, dataset_dir=None, resume="never"))
+    with pytest.raises(InputError, match=r"search\.json is no folder"):
+        refuse_other_search(out / "search.json", search, options)
+
+
+def searched(folder: Path, *arguments: str, **space: Any) -> tuple[int, Path]:
+    """Exit code of a search that is refused before Ray is started, and the folder that it was to write."""
+    search = search_file(folder, GRID | ({"space": space} if space else {}))
+    out = folder / "out"
+    return tune.main(["--search", str(search), "--bundle_root", str(BUNDLE), "--output_dir", str(out), *arguments]), out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "space", "sentence"),
+    [
+        (["--override", "batch_size=0"], {}, "batch_size is 0; give a whole number of 1 or more"),
+        (["--override", "batchsize=1"], {}, "'batchsize' names nothing in the config; did you mean 'batch_size'?"),
+        ([], {"learning_rate": {"grid": [0.1, -1]}}, "learning_rate is -1; give a number above 0"),
+        ([], {"loss": {"grid": [{"_target_": "scripts.losses.DiceBCELoss", "squaredd": True}]}}, "'loss::squaredd'"),
+        (["--dataset_dir", "nowhere"], {}, "nowhere: there is no such folder"),
+    ],
+)
+def test_what_every_trial_would_refuse_is_refused_before_the_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], space: dict[str, Any], sentence: str
+) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    code, out = searched(tmp_path, *arguments, **space)
+    error = capsys.readouterr().err
+    assert code == 1 and error.count("error: ") == 1 and sentence in error
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("number", ["0", "-3", "many"])
+def test_an_option_that_is_no_number_of_samples_says_what_is(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        tune.main(["--search", "mine.json", "--num_samples", number])
+    assert f"argument --num_samples: is {number}; give a whole number of 1 or more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["lr_batch_loss", "distmis_grid"])
+def test_the_shipped_searches_have_no_bad_trial(name: str) -> None:
+    search = read_search(BUNDLE / "configs" / "search" / f"{name}.json")
+    recipes = [tune.recipe(search, values) for values in draw(search)]
+    refuse_bad_trials(BUNDLE, merged(BUNDLE, search.configs, search.overrides), recipes)
 
 
 def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

@@ -284,6 +284,17 @@ def test_unwritable_output_is_refused_before_the_first_epoch(data: Path, tmp_pat
     assert not (tmp_path / "models").exists()
 
 
+def test_unwritable_checkpoints_are_refused_before_the_run_folder(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "models").write_text("a file where a folder is wanted")
+    sentence = refused(tmp_path, "train.json", dataset_dir=str(data), **TINY)
+    assert sentence.startswith(f"{tmp_path / 'models'}: cannot be written (") and "is no folder" in sentence
+    (tmp_path / "models").unlink()
+    (tmp_path / "models" / "model_last.pt").mkdir(parents=True)
+    sentence = refused(tmp_path, "train.json", dataset_dir=str(data), resume="auto", **TINY)
+    assert "model_last.pt: cannot be written (it is a folder)" in sentence
+    assert not (tmp_path / "runs").exists()
+
+
 def test_too_few_cases_for_the_split(tmp_path: Path) -> None:
     folder = write_decathlon(tmp_path / "data", cases=2)
     assert "2" in refused(tmp_path, "train.json", dataset_dir=str(folder), **TINY)
