@@ -22,7 +22,7 @@ from typing import Any
 
 import timing
 from scripts.records import read_metrics
-from scripts.tune_config import merged, prepare, split
+from scripts.tune.config import merged, prepare, split
 
 BUNDLE = timing.ROOT / "bundle"
 CORES = 2

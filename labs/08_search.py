@@ -51,7 +51,7 @@ from labkit.model import typed
 from labkit.project import BUNDLE, work
 from labkit.search_figures import asha_figure, learning, learning_figure, picture_figure
 from labkit.tables import table
-from scripts.tune_space import draw, read_search
+from scripts.tune.space import draw, read_search
 
 # %% [markdown]
 # The plan: arithmetic first, then one search of a few short trainings with Ray Tune on this machine (most of its time

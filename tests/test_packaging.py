@@ -30,7 +30,7 @@ LOCKS = {
 EXTRAS = {"labs", "jupyter", "launch", "serve", "tune", "track", "bench", "dev"}
 # The packages of an import name, where the two differ.
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "ignite": "pytorch-ignite", "sklearn": "scikit-learn"}
-EXTRA_OF = {"tracker_mlflow.py": "track", "tracker_wandb.py": "track", "tune_ray.py": "tune"}
+EXTRA_OF = {"tracker_mlflow.py": "track", "tracker_wandb.py": "track", "cluster.py": "tune"}
 
 
 def project() -> dict:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from scripts.scaling import Step, all_reduce_seconds
-from scripts.tune_space import Search, draw, read_search
+from scripts.tune.space import Search, draw, read_search
 
 from .checks import answered, require, right
 

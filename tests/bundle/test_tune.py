@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 from monai.bundle import ConfigParser
-from scripts import tune
 from scripts.errors import InputError
-from scripts.tune_config import as_override, merged, prepare, refuse_bad_trials, refuse_unknown, split
-from scripts.tune_figure import plot_search
-from scripts.tune_folder import claim, refuse_other_search
-from scripts.tune_results import Progress, collect, table, write_csv
-from scripts.tune_space import draw, read_search, short_names, short_value
-from scripts.tune_trial import Plan, Trial, TrialFailed, failure_reason, outcome, write_state
+from scripts.tune import search as tune
+from scripts.tune.config import as_override, merged, prepare, refuse_bad_trials, refuse_unknown, split
+from scripts.tune.figure import plot_search
+from scripts.tune.folder import claim, refuse_other_search
+from scripts.tune.results import Progress, collect, table, write_csv
+from scripts.tune.space import draw, read_search, short_names, short_value
+from scripts.tune.trial import Plan, Trial, TrialFailed, failure_reason, outcome, write_state
 from workflow import BUNDLE
 
 GRID = {"space": {"learning_rate": {"grid": [0.1, 0.2]}}, "epochs": 2}
@@ -266,7 +266,7 @@ def test_best_override_holds_the_configs_of_the_search() -> None:
 
 def test_a_process_ends_when_its_starter_lets_go(tmp_path: Path) -> None:
     (tmp_path / "sleeper.py").write_text("import sys, time; print(sys.argv[1], flush=True); time.sleep(100)")
-    command = [sys.executable, str(BUNDLE / "scripts" / "tune_process.py"), "sleeper", "slept"]
+    command = [sys.executable, str(BUNDLE / "scripts" / "tune" / "process.py"), "sleeper", "slept"]
     # The module's folder stands first on the path of a script, this one's on that of its environment.
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": str(tmp_path)}
@@ -348,8 +348,8 @@ def test_the_shipped_searches_have_no_bad_trial(name: str) -> None:
 
 def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.delitem(sys.modules, "scripts.tune_ray", raising=False)
-    monkeypatch.delattr("scripts.tune_ray", raising=False)
+    monkeypatch.delitem(sys.modules, "scripts.tune.cluster", raising=False)
+    monkeypatch.delattr("scripts.tune.cluster", raising=False)
     arguments = [
         "--search",
         str(search_file(tmp_path, GRID)),

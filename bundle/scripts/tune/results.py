@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from scripts.files import write_aside
-from scripts.tune_space import short_names, short_value
-from scripts.tune_trial import Plan, outcome
+from scripts.tune.space import short_names, short_value
+from scripts.tune.trial import Plan, outcome
 
 CSV_FILE, BEST_FILE, PICTURE_FILE = "results.csv", "best.json", "results.png"
 # A reason in the terminal; the CSV has all of it.
@@ -29,7 +29,7 @@ def collect(plans: Sequence[Plan], trials: Sequence[Mapping[str, Any]], metric: 
         mode: ``max`` or ``min``.
 
     Returns:
-        A row a trial: ``trial``, ``values``, ``folder`` and the entries of :func:`scripts.tune_trial.outcome`.
+        A row a trial: ``trial``, ``values``, ``folder`` and the entries of :func:`scripts.tune.trial.outcome`.
     """
     rows = [
         {"trial": plan.name, "values": dict(values), "folder": plan.folder, **outcome(Path(plan.folder), metric, mode)}

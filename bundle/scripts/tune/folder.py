@@ -10,9 +10,9 @@ from typing import Any
 
 from scripts.errors import InputError
 from scripts.files import read_json, refuse_unwritable, write_json
-from scripts.tune_config import DATALIST_FILE
-from scripts.tune_results import BEST_FILE, CSV_FILE
-from scripts.tune_space import Search
+from scripts.tune.config import DATALIST_FILE
+from scripts.tune.results import BEST_FILE, CSV_FILE
+from scripts.tune.space import Search
 
 SETTINGS_FILE = "search.json"
 

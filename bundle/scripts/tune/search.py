@@ -14,7 +14,6 @@ import dataclasses
 import json
 import logging
 import shlex
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from typing import Any
 from scripts.credentials import refuse_credentials
 from scripts.errors import InputError, one_sentence
 from scripts.files import read_json, write_json
-from scripts.tune_config import (
+from scripts.tune.config import (
     PARALLEL,
     TRAIN,
     as_override,
@@ -33,11 +32,11 @@ from scripts.tune_config import (
     split,
     trial_overrides,
 )
-from scripts.tune_figure import plot_search
-from scripts.tune_folder import claim, refuse_other_search
-from scripts.tune_results import BEST_FILE, CSV_FILE, PICTURE_FILE, Progress, collect, table, write_csv
-from scripts.tune_space import Search, draw, read_search
-from scripts.tune_trial import OVERRIDES_FILE, Plan
+from scripts.tune.figure import plot_search
+from scripts.tune.folder import claim, refuse_other_search
+from scripts.tune.results import BEST_FILE, CSV_FILE, PICTURE_FILE, Progress, collect, table, write_csv
+from scripts.tune.space import Search, draw, read_search
+from scripts.tune.trial import OVERRIDES_FILE, Plan
 
 INSTALL = 'pip install "ray[tune,train]"'
 
@@ -49,10 +48,10 @@ def require_ray() -> Any:
         InputError: Ray Tune is not installed.
     """
     try:
-        from scripts import tune_ray
+        from scripts.tune import cluster
     except ImportError as error:
         raise InputError(f"a search needs Ray Tune ({error}); install it by: {INSTALL}") from error
-    return tune_ray
+    return cluster
 
 
 def run_search(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[str, Any]]:
@@ -63,7 +62,7 @@ def run_search(options: argparse.Namespace, show: Callable[[str], None]) -> list
         show: called with each line for the user.
 
     Returns:
-        The rows of :func:`scripts.tune_results.collect`, best first.
+        The rows of :func:`scripts.tune.results.collect`, best first.
 
     Raises:
         InputError: an option, the search file or the data are unusable, or no trial has a score.
@@ -222,7 +221,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
     return one_sentence(command)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,6 @@
 """Runs a Python module that ends when whoever started it does, however that one ended.
 
-    python -m scripts.tune_process monai.bundle run --config_file configs/train.json
+    python -m scripts.tune.process monai.bundle run --config_file configs/train.json
 
 The starter holds the other end of this process's standard input and never writes to it. When it closes that end, or is
 killed, the operating system tells; the module then gets SIGTERM, as from a cluster that wants its machine back, so it

@@ -3,7 +3,7 @@
 Ray decides about resources and early stopping only. What a trial is, and how it came out, lies in its folder; Ray's own
 record of the experiment is thrown away, for it may be seconds old when a driver is killed.
 
-This module imports Ray; :func:`scripts.tune.require_ray` says what to install where it is absent.
+This module imports Ray; :func:`scripts.tune.search.require_ray` says what to install where it is absent.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from ray import tune  # noqa: E402
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler  # noqa: E402
 
 from scripts.errors import InputError, first_line  # noqa: E402
-from scripts.tune_space import Search  # noqa: E402
-from scripts.tune_trial import STATE_FILE, STOPPED, Plan, Trial, write_state  # noqa: E402
+from scripts.tune.space import Search  # noqa: E402
+from scripts.tune.trial import STATE_FILE, STOPPED, Plan, Trial, write_state  # noqa: E402
 
 # Trials exchange a few numbers with Ray; its default takes a third of the machine's memory.
 OBJECT_STORE_BYTES = 80 * 2**20

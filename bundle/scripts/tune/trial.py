@@ -63,8 +63,8 @@ class Plan:
     gpus: float
 
     def command(self) -> list[str]:
-        """The trial's command line, each process of it in the keeping of :mod:`scripts.tune_process`."""
-        keeper = ["-m", "scripts.tune_process"]
+        """The trial's command line, each process of it in the keeping of :mod:`scripts.tune.process`."""
+        keeper = ["-m", "scripts.tune.process"]
         run = [*keeper, "monai.bundle", "run", "--config_file", str(list(self.config_files))]
         if self.workers == 1:
             return [sys.executable, *run]

@@ -14,7 +14,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from scripts.files import write_aside
-from scripts.tune_space import short_names, short_value
+from scripts.tune.space import short_names, short_value
 
 DPI = 110
 # Told apart with any kind of colour vision, and in grey (Nuñez et al. 2018).
@@ -71,7 +71,7 @@ def plot_search(rows: Sequence[Mapping[str, Any]], metric: str, target: Path) ->
     """Draw the trials that have a score; those that were stopped early are dashed.
 
     Args:
-        rows: of :func:`scripts.tune_results.collect`, at least one with a score.
+        rows: of :func:`scripts.tune.results.collect`, at least one with a score.
         metric: name of the last axis.
         target: the PNG.
     """
