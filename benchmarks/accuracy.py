@@ -128,14 +128,11 @@ def tables(kind: str, results: Path, device: Device) -> tuple[list[Group], str]:
     Raises:
         InputError: there are none, or they do not belong together.
     """
-    folder, accuracy = (results / folder_of(name, device) for name in (kind, ACCURACY))
-    groups = load(folder, accuracy)
+    folder = results / folder_of(kind, device)
+    groups = load(folder)
     if not groups:
         raise InputError(f"{folder}: holds no results; run python benchmarks/accuracy.py run --all first.")
-    beside = [] if kind == ACCURACY else [group for group in load(accuracy) if group.name == OURS]
-    budgets = {group.budget for group in groups}
-    shown = [group for group in (*beside, *groups) if group.budget in budgets]
-    return groups, text(shown, [group for group in (*beside, *groups) if group.name == OURS], device.unit)
+    return groups, text(groups, device.unit)
 
 
 def tabulate(kind: str, results: Path, device: Device) -> None:
@@ -168,7 +165,7 @@ def parser() -> argparse.ArgumentParser:
     for command in (run, table):
         command.add_argument("--device", choices=list(DEVICES), default=CPU.name, help="what is trained on")
         command.add_argument("--results_dir", type=Path, default=RESULTS, help="of the JSON files")
-    table.add_argument("--ablation", action="store_true", help="the variants of ours instead of its opponents")
+    table.add_argument("--ablation", action="store_true", help="other folds than these: what knobs bring")
     return root
 
 

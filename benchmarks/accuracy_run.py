@@ -24,7 +24,7 @@ from scripts.files import cache_dir, write_json
 logger = logging.getLogger(__name__)
 
 RESULTS = Path(__file__).resolve().parent / "results"
-# Folders of results: opponents side by side, and knobs of ours.
+# Folders of results: recipes side by side, and what a knob brings, in other folds.
 ACCURACY, ABLATION = "accuracy", "ablation"
 
 
@@ -60,8 +60,8 @@ class Run:
 
     @property
     def kind(self) -> str:
-        """``ACCURACY``, or ``ABLATION`` for a variant, and for what variants in other folds are compared with."""
-        return folder_of(ACCURACY if self.variant == OURS and self.folds == FOLDS else ABLATION, self.device)
+        """``ACCURACY``, or ``ABLATION`` for other folds than ``FOLDS``."""
+        return folder_of(ACCURACY if self.folds == FOLDS else ABLATION, self.device)
 
     def result_file(self, results: Path = RESULTS) -> Path:
         """Where the result is kept."""

@@ -26,6 +26,7 @@ class Group:
     """All folds of one recipe at one budget.
 
     Attributes:
+        side: whose recipe it is.
         name: of the side, or of the variant.
         minutes: of training in each fold.
         dealt: how many parts the patients were dealt into.
@@ -37,6 +38,7 @@ class Group:
         steps: of the optimiser that each fold made.
     """
 
+    side: str
     name: str
     minutes: float
     dealt: int
@@ -93,21 +95,21 @@ def at(curve: Sequence[tuple[float, np.ndarray]], minutes: float) -> tuple[float
     return next((point for point in curve if point[0] >= minutes), curve[-1])
 
 
-def load(folder: Path, *beside: Path) -> list[Group]:
+def load(folder: Path) -> list[Group]:
     """The groups of a folder of results, by budget, each budget's in the order of their names with ours first.
 
     Args:
         folder: of results.
-        beside: folders of results that these are compared with.
 
     Raises:
         InputError: results are of other cases, or of other states of the same recipe.
     """
-    found = {file: read_json(file, "result") for place in (folder, *beside) for file in sorted(place.glob("*.json"))}
+    found = {file: read_json(file, "result") for file in sorted(folder.glob("*.json"))}
     require_alike(found)
-    groups: dict[tuple[str, float, int], Group] = {}
-    for result in (result for file, result in found.items() if file.parent == folder):
-        key = recipe_name(result["side"], result["variant"]), result["minutes"], result["folds"]
+    groups: dict[tuple[str, str, float, int], Group] = {}
+    for result in found.values():
+        name = recipe_name(result["side"], result["variant"])
+        key = result["side"], name, result["minutes"], result["folds"]
         groups.setdefault(key, Group(*key)).add(result)
     return sorted(groups.values(), key=lambda group: (group.budget, group.name != OURS, group.name))
 
@@ -137,26 +139,25 @@ def minutes_to_reach(groups: Sequence[Group], goal: Group) -> float | None:
     return min(reached, default=None)
 
 
-def text(groups: Sequence[Group], baseline: Sequence[Group], unit: str = CPU.unit) -> str:
+def text(groups: Sequence[Group], unit: str = CPU.unit) -> str:
     """The tables in Markdown, a set of them a budget, then the ratios.
 
     Args:
-        groups: to be shown.
-        baseline: ours, a budget each: what all others are compared with.
+        groups: to be shown; those of a budget are compared.
         unit: which minutes they are.
     """
     lines = []
     for minutes, dealt in sorted({group.budget for group in groups}):
         budget = [group for group in groups if group.budget == (minutes, dealt)]
-        own = next((group for group in baseline if group.budget == (minutes, dealt)), None)
         lines += [f"Dice after {minutes:g} {unit} of training, {dealt} folds:", "", *scores_table(budget), ""]
         lines += [*empty_note(budget), ""]
-        if own and len(budget) > 1:
-            lines += [f"{OURS} less the other, patient by patient:", "", *differences_table(own, budget), ""]
+        for own in budget:
+            if rivals := rivals_of(own, budget):
+                lines += [f"{own.name} less the other, patient by patient:", "", *differences_table(own, rivals), ""]
         for name in (MEAN, PRESENT):
             title = f"Dice, {name}, plain inference, after a share of the minutes or later:"
             lines += [title, "", *curve_table(budget, name), ""]
-    return "\n".join([*lines, *ratios(groups, baseline)]).rstrip()
+    return "\n".join([*lines, *ratios(groups)]).rstrip()
 
 
 def scores_table(groups: Sequence[Group]) -> list[str]:
@@ -180,14 +181,25 @@ def empty_note(groups: Sequence[Group]) -> list[str]:
     ]
 
 
-def differences_table(own: Group, groups: Sequence[Group]) -> list[str]:
-    """A line each opponent or variant: what ours has more of, in each column."""
+def rivals_of(own: Group, groups: Sequence[Group]) -> list[Group]:
+    """What a recipe of ours is compared with: other systems that share a patient; ours itself with its variants too."""
+    return [
+        group
+        for group in groups
+        if own.side == OURS
+        and group is not own
+        and (group.side != OURS or own.name == OURS)
+        and own.patients.keys() & group.patients.keys()
+    ]
+
+
+def differences_table(own: Group, rivals: Sequence[Group]) -> list[str]:
+    """A line each rival: what ``own`` has more of, in each column."""
     rows = []
-    for group in groups:
-        if group.name != OURS and (found := difference(own, group)):
-            shared = len(own.patients.keys() & group.patients.keys())
-            rows.append([group.name, str(shared), *(span(found[name], sign="+") for name in COLUMNS)])
-    return markdown([f"{OURS} less", "patients", *COLUMNS], rows)
+    for rival in rivals:
+        found, shared = difference(own, rival), len(own.patients.keys() & rival.patients.keys())
+        rows.append([rival.name, str(shared), *(span(found[name], sign="+") for name in COLUMNS)])
+    return markdown([f"{own.name} less", "patients", *COLUMNS], rows)
 
 
 def curve_table(groups: Sequence[Group], name: str) -> list[str]:
@@ -196,11 +208,11 @@ def curve_table(groups: Sequence[Group], name: str) -> list[str]:
     return markdown(["", *(f"{share:.4g}" for share in SHARES)], rows)
 
 
-def ratios(groups: Sequence[Group], baseline: Sequence[Group]) -> list[str]:
+def ratios(groups: Sequence[Group]) -> list[str]:
     """``RATIO`` lines: how many times sooner ours has what the published recipe ends with."""
     lines = []
     for goal in (group for group in groups if group.name == PUBLISHED):
-        reached = minutes_to_reach(baseline, goal)
+        reached = minutes_to_reach([group for group in groups if group.name == OURS], goal)
         what = f"{PUBLISHED}/{OURS} minutes to the Dice that {PUBLISHED} has after {goal.minutes:g}min"
         lines.append(f"RATIO {what} {goal.minutes / reached:.2f}" if reached else f"RATIO {what} not reached")
     return lines

@@ -157,10 +157,10 @@ def test_a_run_leaves_scores_weights_and_label_volumes(tiny_decathlon: Path, tmp
     run = runs.Run(side, MINUTES, 1, variant="small", knobs=knobs)
     runs.execute(run, tiny_decathlon, tmp_path / "work", tmp_path / "results")
     name = f"{'' if side == sides.OURS else side + '-'}small-{MINUTES:g}min-fold1"
-    result = json.loads((tmp_path / "results/ablation" / f"{name}.json").read_text("utf-8"))
+    result = json.loads((tmp_path / "results/accuracy" / f"{name}.json").read_text("utf-8"))
     fold = folds.make_fold(tiny_decathlon, 1)
     assert result["test"] == [item["case"] for item in fold.test] and result["knobs"].items() >= knobs.items()
-    folder = tmp_path / "work/ablation" / name
+    folder = tmp_path / "work/accuracy" / name
     for item in fold.test:
         file = folder / "predictions" / f"{item['case']}_seg.nii.gz"
         expected = {"TC": dice(file, item["label"], (2, 3)), "WT": dice(file, item["label"], (1, 2, 3))}
@@ -330,7 +330,7 @@ def kept(
             {"minutes": at, "dice": {case: dict.fromkeys(every, value) for case in final}} for at, value in curve
         ],
     } | more
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{side}-{minutes:g}min-fold{fold}of{folds}.json").write_text(json.dumps(result), encoding="utf-8")
 
 
@@ -349,7 +349,7 @@ def test_the_table_tells_means_pairs_and_minutes(tmp_path: Path) -> None:
     assert published.curve([0, 1]) == pytest.approx([0.1, 0.1, 0.45, 0.45, 0.45, 0.45])
     # 0.45 is first passed by ours at 4 of 16 minutes.
     assert table.minutes_to_reach([ours], published) == 4
-    printed = table.text([ours, published], [ours]).splitlines()
+    printed = table.text([ours, published]).splitlines()
     assert printed[-1] == "RATIO published/ours minutes to the Dice that published has after 16min 4.00"
     assert "| ours | 4 | 0 1 | 16.00 | 30 | 0.750 | 0.750 | 0.750 | 0.750 | 0.750 |" in printed
     assert "| published | 3 | +0.200 | +0.200 | +0.200 | +0.200 | +0.200 |" in printed
@@ -380,6 +380,22 @@ def test_minutes_to_reach_err_on_the_late_side(
     assert table.minutes_to_reach([ours], published) == minutes
 
 
+def test_a_variant_of_ours_is_compared_with_other_systems_and_ours_with_all(tmp_path: Path) -> None:
+    for side, variant, dice in (("ours", "ours", 0.5), ("ours", "augment", 0.7), ("zoo", "ours", 0.4)):
+        more = {"variant": variant, "recipe_sha256": variant + side}
+        kept(tmp_path / side / variant, side, 0, {"a": dice}, [(16, dice)], **more)
+        (tmp_path / f"{side}-{variant}.json").write_bytes(next((tmp_path / side / variant).iterdir()).read_bytes())
+    printed = table.text(table.load(tmp_path)).splitlines()
+    assert [line for line in printed if "less" in line and "|" not in line] == [
+        "ours less the other, patient by patient:",
+        "augment less the other, patient by patient:",
+    ]
+    columns = "patients | TC | WT | ET | mean | mean of present |"
+    first, second = (printed.index(f"| {name} less | {columns}") + 2 for name in ("ours", "augment"))
+    assert printed[first].startswith("| augment | 1 | -0.200") and printed[first + 1].startswith("| zoo | 1 | +0.100")
+    assert printed[second].startswith("| zoo | 1 | +0.300") and not printed[second + 1]
+
+
 def test_an_interval_is_the_spread_of_means_of_resampled_patients() -> None:
     """And of four there is none."""
     assert statistics.span(statistics.interval(np.array([0.0, 0.0, 0.5, 1.0])), sign="+") == "+0.375"
@@ -402,7 +418,7 @@ def test_a_region_that_a_patient_does_not_have_is_told_apart(tmp_path: Path) -> 
     assert values["mean"][0] == pytest.approx(1 / 6) and values["mean of present"][0] == 0
     assert published.patients["a"] == pytest.approx([0.5, 0.7, 0, 0.4, 0.6])
     assert "Regions of which the truth of ours (2 patients) has no voxel: ET in 1 of the cases." in table.text(
-        [ours, published], [ours]
+        [ours, published]
     )
     assert np.isnan(statistics.row({"TC": 1, "WT": 1, "ET": 1}, ("TC", "WT", "ET"))[-1])
 
@@ -450,7 +466,7 @@ def test_the_command_line_names_runs(capsys: pytest.CaptureFixture[str]) -> None
     options = accuracy.parser().parse_args([*line, "ema_decay=0.9", "--set", "precision=fp32"])
     (run,) = accuracy.chosen(options)
     assert run.knobs == {"ema_decay": 0.9, "precision": "fp32"}
-    assert run.result_file().relative_to(BENCHMARKS) == Path("results/ablation/average-10min-fold2.json")
+    assert run.result_file().relative_to(BENCHMARKS) == Path("results/accuracy/average-10min-fold2.json")
     options = accuracy.parser().parse_args(["run", "--all", "--variant", "average", "--set", "ema_decay=0.9"])
     with pytest.raises(InputError, match="variant 'average' is of no side"):
         accuracy.chosen(options)

@@ -206,7 +206,7 @@ def test_probabilities_are_judged_with_and_without_flips(kept: Kept) -> None:
 def test_a_judgement_of_former_weights_makes_no_table(kept: Kept, tmp_path: Path) -> None:
     kept.judge(robustness)
     copy = Path(shutil.copytree(kept.folder, tmp_path / "copy"))
-    (copy / "accuracy").mkdir()
+    (copy / "accuracy").mkdir(exist_ok=True)
     now = kept.result | {"weights_sha256": "0" * 64}
     (copy / "accuracy" / f"{kept.run.name}.json").write_text(json.dumps(now), encoding="utf-8")
     with pytest.raises(InputError, match="is of other weights than .* has now; run benchmarks/robustness.py run again"):
@@ -216,7 +216,7 @@ def test_a_judgement_of_former_weights_makes_no_table(kept: Kept, tmp_path: Path
 def test_weights_of_a_training_that_has_not_ended_are_refused(kept: Kept, tmp_path: Path) -> None:
     """Snapshots are saved to the same file from the first on."""
     copy = Kept(kept.run, kept.data, Path(shutil.copytree(kept.folder, tmp_path / "copy")))
-    weights = copy.folder / "ablation" / kept.run.name / "models/model.pt"
+    weights = copy.folder / kept.run.kind / kept.run.name / "models/model.pt"
     weights.write_bytes(weights.read_bytes() + b"0")
     for script in (robustness, uncertainty):
         with pytest.raises(InputError, match="holds other weights than"):
