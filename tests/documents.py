@@ -97,6 +97,7 @@ def find_what_is_named(document: str) -> None:
     for config in re.findall(r"configs/[\w/]+\.(?:json|conf)", text):
         assert (ROOT / "bundle" / config).is_file(), config
     for module in re.findall(r"python -m scripts\.(\w+)", text):
-        assert (ROOT / "bundle" / "scripts" / f"{module}.py").is_file(), module
+        places = (f"{module}.py", f"{module}/__main__.py")
+        assert any((ROOT / "bundle" / "scripts" / place).is_file() for place in places), module
     for link in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (ROOT / document).parent.joinpath(link).exists(), link

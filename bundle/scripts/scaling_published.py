@@ -64,7 +64,7 @@ FACTS: dict[str, Fact] = {
     "latency": Fact(50e-6, "s", GUESS, "a message over TCP between machines"),
 }
 # Inputs without which a run would still take time; all others are divided by, or multiply the whole step.
-MAY_BE_0 = ("sample_bytes", "storage_growth", "gradient_bytes", "latency")
+MAY_BE_0 = ("sample_bytes", "cpu_ratio", "storage_growth", "gradient_bytes", "latency")
 COUNTS = ("samples", "batch_size")
 PUBLISHED_EPOCHS_S = {1: 31000.0, 8: 2400.0, 16: 1300.0}
 GPUS_A_MACHINE = 8

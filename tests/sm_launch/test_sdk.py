@@ -142,7 +142,8 @@ def driven(tmp_path_factory: pytest.TempPathFactory, tiny_decathlon: Path) -> It
         (wheels / "monai-1.6.1-py3-none-any.whl").write_bytes(b"x")
         # Jobs that do not run need what a plan reads, and no more to upload.
         bundle = folder / "bundle"
-        for name in ("configs/metadata.json", "configs/train.json", "configs/multi_gpu_train.json", "LICENSE"):
+        configs = ("configs/metadata.json", "configs/train.json", "configs/multi_gpu_train.json")
+        for name in (*configs, "scripts/store.py", "LICENSE"):
             (bundle / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(BUNDLE / name, bundle / name)
         full = {**FULL, "bundle": str(bundle), "wheels": str(wheels)}
