@@ -161,7 +161,7 @@ def test_refused(account: Account, s3: Any, cases: Path) -> None:
         copy_folder(copy, s3)
 
 
-def test_a_lost_connection(account: Account, cases: Path) -> None:
+def test_a_lost_connection(account: Account, s3: Any, cases: Path) -> None:
     patient = account.session().client("s3")
     account.faults.cut_http("PUT", f"/{BUCKET}/data/dataset.json", times=1)
     account.faults.cut_http("PUT", f"/{BUCKET}/data/imagesTr/big", times=1, executed=False)
@@ -170,7 +170,7 @@ def test_a_lost_connection(account: Account, cases: Path) -> None:
     (cases / "dataset.json").write_text("[]", encoding="utf-8")
     account.faults.cut_http("PUT", f"/{BUCKET}/data/dataset.json", times=99, executed=False)
     with pytest.raises(LaunchError, match="could not upload s3://.*/dataset.json: Connection was closed"):
-        bring(cases, patient)
+        bring(cases, s3)
 
 
 def test_someone_else_writes_there(account: Account, s3: Any, cases: Path) -> None:
