@@ -2,7 +2,8 @@
 
 Library code raises :class:`InputError`. A command-line ``main`` wraps itself in :func:`one_sentence`; a run through
 ``python -m monai.bundle`` installs :func:`install_excepthook`, because MONAI wraps whatever a config expression raises
-into a ``RuntimeError`` of its own. Either way the user sees one sentence and an exit code that is not 0.
+into a ``RuntimeError`` of its own. Either way the user sees one sentence and an exit code that is not 0; in a notebook,
+the sentence alone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ logger = logging.getLogger(__name__)
 
 class InputError(ValueError):
     """Bad input. The message is one sentence: the file, the value found, the value wanted, the next step."""
+
+    def _render_traceback_(self) -> list[str]:
+        # IPython asks for this: in a notebook, too, the sentence is all there is to see.
+        return [f"error: {self}"]
 
 
 def find_input_error(error: BaseException | None) -> InputError | None:

@@ -54,6 +54,6 @@ def test_a_lab_stops_with_the_sentence_alone(tmp_path: Path) -> None:
     nbformat.write(lab, tmp_path / "lab.ipynb")
     outcome = execute("06", tmp_path / "lab.ipynb", tmp_path / "out.ipynb", {"COMPUTE": "aws"})
     assert outcome.failure.endswith(
-        "\n\nCOMPUTE is 'aws', local or sagemaker was wanted; write one of them in the cell of parameters, and run the "
-        "lab from there."
+        "\n\nerror: COMPUTE is 'aws', local or sagemaker was wanted; write one of them in the cell of parameters, and "
+        "run the lab from there."
     )
