@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import timing
+from accuracy_changes import changes_text
 from accuracy_device import CPU, DEVICES, Device
 from accuracy_figure import draw
 from accuracy_folds import FOLDS, Fold, make_fold
@@ -132,7 +133,7 @@ def tables(kind: str, results: Path, device: Device) -> tuple[list[Group], str]:
     groups = load(folder)
     if not groups:
         raise InputError(f"{folder}: holds no results; run python benchmarks/accuracy.py run --all first.")
-    return groups, text(groups, device.unit)
+    return groups, (text if kind == ACCURACY else changes_text)(groups, device.unit)
 
 
 def tabulate(kind: str, results: Path, device: Device) -> None:
@@ -165,7 +166,9 @@ def parser() -> argparse.ArgumentParser:
     for command in (run, table):
         command.add_argument("--device", choices=list(DEVICES), default=CPU.name, help="what is trained on")
         command.add_argument("--results_dir", type=Path, default=RESULTS, help="of the JSON files")
-    table.add_argument("--ablation", action="store_true", help="other folds than these: what knobs bring")
+    table.add_argument(
+        "--ablation", action="store_true", help="of other folds than these: what changes of our recipe bring"
+    )
     return root
 
 

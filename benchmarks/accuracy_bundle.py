@@ -25,6 +25,7 @@ from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 from monai.utils import set_determinism
 from scripts.checkpoints import ABOUT_FILE, MODEL_FILE, sha256, unwrapped
+from scripts.ensemble import Members
 from scripts.errors import InputError
 from scripts.files import write_aside, write_json
 from scripts.runs import versions
@@ -152,14 +153,22 @@ class BundleSide:
         }
         write_json(self.ckpt_dir / ABOUT_FILE, about)
 
-    def apply(self, cases: Sequence[Mapping[str, Any]], folder: Path, full: bool) -> None:
-        """Run configs/inference.json with the inferer of the training's config."""
+    def apply(self, cases: Sequence[Mapping[str, Any]], folder: Path, full: bool, members: Sequence[Path] = ()) -> None:
+        """Run configs/inference.json with the inferer of the training's config.
+
+        Args:
+            cases, folder, full: as of every side.
+            members: folders of models whose probabilities are averaged, instead of its own model.
+        """
         inferer = self._parser(**({} if full else {"tta_axes": []}))
         parser = self._inference()
+        together = Members([str(folder) for folder in members or (self.ckpt_dir,)])
+        # The inferer asks the very object that the handlers of the inference load the weights into.
+        inferer["validate::inferer::members"] = together
         parser.update(
             {
                 "bundle_root": str(BUNDLE),
-                "ckpt_dir": str(self.ckpt_dir),
+                "members": together,
                 "output_dir": str(folder),
                 "device": self._device,
                 "num_workers": 0,

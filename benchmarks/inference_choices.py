@@ -12,16 +12,17 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import timing  # noqa: F401  puts bundle/ on the path
+from accuracy_folds import FOLDS
 from accuracy_scores import EMPTY_REGIONS, scores
 from accuracy_sides import OURS, make_side
 from accuracy_statistics import COLUMNS, PRESENT, column, interval, markdown, row, span
-from kept_runs import Trained, command_line, judge_one_side, load
+from kept_runs import Trained, by_recipe, command_line, judge_one_side, load
 from scripts.errors import one_sentence
 from scripts.files import write_json
 
@@ -68,13 +69,18 @@ def find(trained: Trained) -> dict[str, Any]:
     return {"ways": found}
 
 
-def text(folder: Path, minutes: float) -> str:
-    """A line a way in Markdown: its cost, how many cases it changes, and its Dice less the default's.
+def text(folder: Path, minutes: float, folds: int = FOLDS) -> str:
+    """A table of each recipe in Markdown.
 
     Raises:
         InputError: nothing has been run with that budget, or what has does not belong together.
     """
-    found = load(folder, minutes)
+    found = by_recipe(load(folder, minutes, folds))
+    return "\n\n".join(recipe_text(name, results, minutes) for name, results in found.items())
+
+
+def recipe_text(recipe: str, found: Sequence[Mapping[str, Any]], minutes: float) -> str:
+    """A line a way: its cost, how many cases it changes, and its Dice less the default's."""
     rows = []
     for name in found[0]["ways"]:
         values, differences = [], []
@@ -89,7 +95,7 @@ def text(folder: Path, minutes: float) -> str:
         told = [span(interval(column(differences, one)), sign="+") if name != DEFAULT else "" for one in COLUMNS]
         rows.append([*cells, *told])
     head = ["", "CPU s a case", "cases changed", PRESENT, *(f"{one}, less the default's" for one in COLUMNS)]
-    title = f"Dice after {minutes:g} CPU minutes of training, and what it is more than the default's:"
+    title = f"Dice of {recipe} after {minutes:g} CPU minutes of training, and what it is more than the default's:"
     return "\n".join([title, "", *markdown(head, rows)])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import subprocess
 import sys
@@ -14,12 +15,13 @@ from typing import Any
 import timing
 import torch
 from accuracy import DATASET_DIR
+from accuracy_bundle import BUNDLE
 from accuracy_folds import FOLDS, Fold, make_fold
 from accuracy_identity import CASES, DEVICE, RECIPE, RUN_KEYS, WEIGHTS, require_alike, require_current
-from accuracy_run import ACCURACY, RESULTS, Run, default_work_dir
+from accuracy_run import RESULTS, Run, default_work_dir
 from accuracy_scores import EMPTY_REGIONS
 from accuracy_side import Side
-from accuracy_sides import make_side
+from accuracy_sides import OURS, SIDES, make_side, recipe_name
 from accuracy_statistics import NOTES
 from scripts.checkpoints import sha256
 from scripts.errors import InputError
@@ -48,6 +50,24 @@ class Trained:
 
 
 Find = Callable[[Trained], dict[str, Any]]
+
+
+def restored(run: Run, results: Path) -> Run:
+    """A run that is known by its names alone, with the overrides that its result notes.
+
+    Raises:
+        InputError: a config that the result notes is not in the bundle.
+    """
+    file = run.result_file(results)
+    if run.variant == OURS or not file.is_file():
+        return run
+    noted = read_json(file, "result")
+    configs = {name: next(BUNDLE.glob(f"configs/*/{name}"), None) for name in noted["configs"]}
+    if lost := [name for name, config in configs.items() if config is None]:
+        raise InputError(
+            f"{file}: was trained with {lost[0]}, which is not in {BUNDLE / 'configs'}; put it back there."
+        )
+    return dataclasses.replace(run, configs=tuple(configs.values()), knobs=noted["knobs"])
 
 
 def judge(name: str, run: Run, dataset_dir: Path, work_dir: Path, results: Path, find: Find) -> None:
@@ -94,25 +114,31 @@ def open_run(run: Run, dataset_dir: Path, work_dir: Path, results: Path) -> Trai
     return Trained(run, side, fold, folder, work_dir, kept | {"machine": timing.machine()})
 
 
-def load(folder: Path, minutes: float) -> list[dict[str, Any]]:
+def load(folder: Path, minutes: float, folds: int = FOLDS) -> list[dict[str, Any]]:
     """The results of one budget in a folder, in the order of their names.
 
     Args:
         folder: of results, beside that of the runs themselves.
         minutes: the budget.
+        folds: how many there are.
 
     Raises:
         InputError: there are none, they do not belong together, or a run has been trained anew since.
     """
     found = {file: read_json(file, "result") for file in sorted(folder.glob("*.json"))}
-    found = {file: result for file, result in found.items() if result.get("minutes") == minutes}
+    found = {
+        file: result
+        for file, result in found.items()
+        if (result.get("minutes"), result.get("folds")) == (minutes, folds)
+    }
     if not found:
         raise InputError(
-            f"{folder}: holds no result of {minutes:g} minutes; run benchmarks/{folder.name}.py run first."
+            f"{folder}: holds no result of {minutes:g} minutes in {folds} folds; run benchmarks/{folder.name}.py run "
+            "first."
         )
     require_alike(found)
     for file, result in found.items():
-        run = folder.parent / ACCURACY / file.name
+        run = Run(result["side"], minutes, result["fold"], result["variant"], folds=folds).result_file(folder.parent)
         if run.is_file() and read_json(run, "result").get(WEIGHTS) != result.get(WEIGHTS):
             raise InputError(
                 f"{file}: is of other weights than {run} has now; run benchmarks/{folder.name}.py run again."
@@ -120,18 +146,35 @@ def load(folder: Path, minutes: float) -> list[dict[str, Any]]:
     return list(found.values())
 
 
+def by_recipe(results: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Results under their recipes' names: the sides as they are in their order, then variants by name."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for result in results:
+        found.setdefault(recipe_name(result["side"], result["variant"]), []).append(result)
+    names = [*(side for side in SIDES if side in found), *sorted(found.keys() - SIDES)]
+    return {name: found[name] for name in names}
+
+
 def command_line(
     description: str | None, sides: Sequence[str]
 ) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
-    """The parser of ``run`` and ``table``, and that of ``run`` alone, to which options may be added."""
+    """The parser of ``run`` and ``table``, and that of ``run`` alone, to which options may be added.
+
+    Args:
+        description: of the program.
+        sides: to choose from, as they are or a variant; none where the program has its own way to name runs.
+    """
     root = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = root.add_subparsers(dest="command", required=True)
     run, table = commands.add_parser("run"), commands.add_parser("table")
     for command in (run, table):
         command.add_argument("--minutes", type=float, required=True, help="the budget of the runs")
+        command.add_argument("--folds", type=int, default=FOLDS, help=f"how many there are (default: {FOLDS})")
         command.add_argument("--results_dir", type=Path, default=RESULTS, help="of the JSON files")
-    run.add_argument("--side", choices=sides, help="one side (default: all)")
-    run.add_argument("--fold", type=int, choices=range(FOLDS), help="one fold (default: all)")
+    if sides:
+        run.add_argument("--side", choices=sides, help="one side (default: all)")
+        run.add_argument("--variant", default=OURS, help="of the sides' recipes, by its name (default: as they are)")
+    run.add_argument("--fold", type=int, help="one fold, from 0 (default: all)")
     run.add_argument("--dataset_dir", type=Path, default=DATASET_DIR)
     run.add_argument("--work_dir", type=Path, default=default_work_dir())
     return root, run
@@ -161,8 +204,8 @@ def run_each(
         InputError: no run of that budget has ended.
     """
     chosen = [
-        Run(side, options.minutes, fold)
-        for fold in (range(FOLDS) if options.fold is None else [options.fold])
+        Run(side, options.minutes, fold, options.variant, folds=options.folds)
+        for fold in (range(options.folds) if options.fold is None else [options.fold])
         for side in ([options.side] if options.side else sides)
     ]
     ended = [run for run in chosen if run.result_file(options.results_dir).is_file()]
@@ -173,7 +216,8 @@ def run_each(
         )
     for run in (run for run in ended if not is_judged(run, options.results_dir, name, lacks)):
         command = [sys.executable, script, "run", "--side", run.side, "--minutes", f"{run.minutes:g}"]
-        command += ["--fold", str(run.fold), "--dataset_dir", str(options.dataset_dir)]
+        command += ["--fold", str(run.fold), "--folds", str(run.folds), "--variant", run.variant]
+        command += ["--dataset_dir", str(options.dataset_dir)]
         command += ["--work_dir", str(options.work_dir), "--results_dir", str(options.results_dir), *more]
         code = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False).returncode
         if code:
@@ -187,7 +231,7 @@ def judge_one_side(
     side: str,
     options: argparse.Namespace,
     find: Find,
-    text: Callable[[Path, float], str],
+    text: Callable[[Path, float, int], str],
 ) -> int:
     """Do what the command line of a script asks that judges the runs of one side alone; its exit status.
 
@@ -197,17 +241,17 @@ def judge_one_side(
         side: which one.
         options: of :func:`command_line`.
         find: as :func:`judge` takes it.
-        text: the table of a folder of results and a budget.
+        text: the table of a folder of results, a budget and a number of folds.
 
     Raises:
         InputError: what is asked for cannot be done.
     """
     if options.command == "table":
-        sys.stdout.write(text(options.results_dir / name, options.minutes) + "\n\n" + NOTES + "\n")
+        sys.stdout.write(text(options.results_dir / name, options.minutes, options.folds) + "\n\n" + NOTES + "\n")
         return 0
     if options.fold is None:
         return run_each(script, name, (side,), options)
-    run = Run(side, options.minutes, options.fold)
+    run = restored(Run(side, options.minutes, options.fold, options.variant, folds=options.folds), options.results_dir)
     judge(name, run, options.dataset_dir, options.work_dir, options.results_dir, find)
     return 0
 

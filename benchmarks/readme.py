@@ -10,20 +10,26 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import ensemble
 import inference_choices
 import robustness
+import tuned_rules
 import uncertainty
 from accuracy import tables
 from accuracy_device import CPU
 from accuracy_run import ABLATION, ACCURACY
 from accuracy_statistics import NOTES
+from ensemble import ENSEMBLE
 from inference_choices import CHOICES
 from robustness import ROBUSTNESS
+from tuned_rules import RULES
 from uncertainty import UNCERTAINTY
 
 FOLDER = Path(__file__).resolve().parent
 RESULTS = FOLDER / "results"
 README = FOLDER / "README.md"
+# Folder of the results on the hard phantom.
+PHANTOM = "hard_phantom"
 BEGIN, END = "<!-- {}: begin -->", "<!-- {}: end -->"
 
 
@@ -72,11 +78,11 @@ def speed() -> str:
     return "\n\n".join(section(name, result) for name, result in results.items())
 
 
-def judged(text: Callable[[Path, float], str], name: str) -> str:
-    """Tables of a judge of kept weights, one a budget."""
-    files = (RESULTS / name).glob("*.json")
-    budgets = {json.loads(file.read_text(encoding="utf-8"))["minutes"] for file in files}
-    return "\n\n".join(text(RESULTS / name, minutes) for minutes in sorted(budgets))
+def judged(text: Callable[[Path, float, int], str], name: str) -> str:
+    """Tables of a judge of kept weights, one a budget and number of folds."""
+    results = [json.loads(file.read_text(encoding="utf-8")) for file in (RESULTS / name).glob("*.json")]
+    budgets = {(result["minutes"], result["folds"]) for result in results}
+    return "\n\n".join(text(RESULTS / name, *budget) for budget in sorted(budgets))
 
 
 # What stands between the marks of each name.
@@ -86,7 +92,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     ROBUSTNESS: lambda: judged(robustness.text, ROBUSTNESS),
     UNCERTAINTY: lambda: judged(uncertainty.text, UNCERTAINTY),
     CHOICES: lambda: judged(inference_choices.text, CHOICES),
+    RULES: lambda: judged(tuned_rules.text, RULES),
+    ENSEMBLE: lambda: judged(ensemble.text, ENSEMBLE),
     ABLATION: lambda: tables(ABLATION, RESULTS, CPU)[1],
+    f"{ABLATION}_{PHANTOM}": lambda: tables(ABLATION, RESULTS / PHANTOM, CPU)[1],
     "results": speed,
 }
 

@@ -24,12 +24,12 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import timing  # noqa: F401  puts bundle/ on the path
-from accuracy_folds import read_image
+from accuracy_folds import FOLDS, read_image
 from accuracy_run import Run
 from accuracy_scores import EMPTY_REGIONS, scores
 from accuracy_sides import NNUNET, OURS, PUBLISHED
 from accuracy_statistics import NOTES, PRESENT, column, interval, markdown, row, span
-from kept_runs import Trained, command_line, judge, load, run_each
+from kept_runs import Trained, by_recipe, command_line, judge, load, restored, run_each
 from perturbations import ORIENTATION, Perturbation, perturbations
 from scripts.cases import items as datalist_items
 from scripts.cases import whole_datalist
@@ -117,31 +117,43 @@ def find(trained: Trained, fine: Mapping[str, Path] | None = None) -> dict[str, 
     return {"dice": dice}
 
 
-def text(folder: Path, minutes: float) -> str:
-    """A line a change in Markdown: Dice of each side, its loss, and what ours has more of in the same cases.
+def text(folder: Path, minutes: float, folds: int = FOLDS) -> str:
+    """A line a change in Markdown: Dice of each recipe, its loss, and what the first has more of in the same cases.
+
+    The first is ours as it is, where that has been run.
 
     Raises:
         InputError: nothing has been run with that budget, or what has does not belong together.
     """
-    found = load(folder, minutes)
-    sides = [side for side in SIDES if any(result["side"] == side for result in found)]
-    values = {side: values_of(result for result in found if result["side"] == side) for side in sides}
-    own, others = values.get(OURS, {}), [side for side in sides if side != OURS]
+    values = {name: values_of(found) for name, found in by_recipe(load(folder, minutes, folds)).items()}
+    names = list(values)
+    first, others = names[0], names[1:]
     rows = []
-    for name in dict.fromkeys(name for side in sides for name in values[side]):
-        cells = [name]
-        for side in sides:
-            plain, changed = values[side][PLAIN], values[side].get(name, {})
-            mean, _, _ = interval(column(changed.values(), PRESENT))
-            loss = interval(column(pairs_of(plain, changed), PRESENT))
-            cells += [f"{mean:.3f} (n {len(changed)})", "" if name == PLAIN else span(loss)]
-        for side in others:
-            pairs = pairs_of(own.get(name, {}), values[side].get(name, {}))
-            cells.append(f"{span(interval(column(pairs, PRESENT)), sign='+')} (n {len(pairs)})")
+    for change in dict.fromkeys(change for name in names for change in values[name]):
+        cells = [change]
+        for name in names:
+            plain, changed = values[name][PLAIN], values[name].get(change, {})
+            loss = pairs_of(plain, changed) if change != PLAIN else []
+            cells += [mean_of(list(changed.values())), span(interval(column(loss, PRESENT))) if loss else ""]
+        for name in others:
+            pairs = pairs_of(values[first].get(change, {}), values[name].get(change, {}))
+            cells.append(f"{span(interval(column(pairs, PRESENT)), sign='+')} (n {len(pairs)})" if pairs else "")
         rows.append(cells)
-    head = ["", *(words for side in sides for words in (side, "its loss")), *(f"{OURS} less {side}" for side in others)]
-    title = f"Mean Dice of the regions that a case has, after {minutes:g} CPU minutes of training (n cases):"
-    return "\n".join([title, "", *markdown(head, rows), "", ORIENTATION_NOTE])
+    head = [
+        "",
+        *(words for name in names for words in (name, "its loss")),
+        *(f"{first} less {name}" for name in others),
+    ]
+    title = (
+        f"Mean Dice of the regions that a case has, after {minutes:g} CPU minutes of training, {folds} folds (n cases):"
+    )
+    notes = ["", ORIENTATION_NOTE] if NNUNET in names else []
+    return "\n".join([title, "", *markdown(head, rows), *notes])
+
+
+def mean_of(rows: Sequence[Sequence[float]]) -> str:
+    """``0.812 (n 10)``, or nothing of no case."""
+    return f"{column(rows, PRESENT).mean():.3f} (n {len(rows)})" if rows else ""
 
 
 def values_of(results: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[float]]]:
@@ -179,10 +191,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _main(options: argparse.Namespace) -> int:
     if options.command == "table":
-        sys.stdout.write(text(options.results_dir / ROBUSTNESS, options.minutes) + "\n\n" + NOTES + "\n")
+        sys.stdout.write(text(options.results_dir / ROBUSTNESS, options.minutes, options.folds) + "\n\n" + NOTES + "\n")
         return 0
     if options.side and options.fold is not None:
-        run, finder = Run(options.side, options.minutes, options.fold), partial(find, fine=dict(options.fine))
+        run = Run(options.side, options.minutes, options.fold, options.variant, folds=options.folds)
+        run, finder = restored(run, options.results_dir), partial(find, fine=dict(options.fine))
         judge(ROBUSTNESS, run, options.dataset_dir, options.work_dir, options.results_dir, finder)
         return 0
     wanted = dict(options.fine)

@@ -22,11 +22,11 @@ import nibabel as nib
 import numpy as np
 import timing  # noqa: F401  puts bundle/ on the path
 import torch
-from accuracy_folds import read_image
+from accuracy_folds import FOLDS, read_image
 from accuracy_scores import scores
 from accuracy_sides import OURS, make_side
 from accuracy_statistics import COLUMNS, MEAN, markdown, row
-from kept_runs import Trained, command_line, judge_one_side, load
+from kept_runs import Trained, by_recipe, command_line, judge_one_side, load
 from perturbations import brain_of
 from scipy import stats
 from scripts.calibration import Reliability, coverage_curve, dice_at_coverage, rank_correlation, reliability
@@ -74,21 +74,27 @@ def bins_of(item: dict[str, Any], folder: Path, label_scheme: str) -> dict[str, 
     }
 
 
-def text(folder: Path, minutes: float) -> str:
-    """Calibration and ranking in Markdown, over all folds that have been run.
+def text(folder: Path, minutes: float, folds: int = FOLDS) -> str:
+    """Calibration and ranking of each recipe in Markdown, over all folds that have been run.
 
     Raises:
         InputError: nothing has been run with that budget, or what has does not belong together.
     """
-    found = load(folder, minutes)
+    found = by_recipe(load(folder, minutes, folds))
+    told = [recipe_text(name, results, minutes) for name, results in found.items()]
+    return "\n\n".join([*told, f"p is {P_VALUE}."])
+
+
+def recipe_text(name: str, found: Sequence[Mapping[str, Any]], minutes: float) -> str:
+    """Both tables of one recipe."""
     reliable = [[way, *cells] for way in WAYS for cells in calibration(result[way] for result in found)]
     ranked = [[way, *ranking([result[way] for result in found])] for way in WAYS]
     head = ["", "region", "ECE", "ECE, mean of cases", "ECE of p above 1/15", "ECE of a network that always says 0"]
-    title = f"Expected calibration error over the brain, after {minutes:g} CPU minutes of training:"
+    title = f"Expected calibration error over the brain, {name} after {minutes:g} CPU minutes of training:"
     lines = [title, "", *markdown(head, reliable), ""]
-    lines += ["The Dice that the network expects of a case, against the mean Dice that it has:", ""]
+    lines += [f"The Dice that {name} expects of a case, against the mean Dice that it has:", ""]
     head = ["", "cases", "mean Dice", "of the surer half", "of the surest 1, 2, ...", "rank correlation (p)"]
-    return "\n".join([*lines, *markdown(head, ranked), "", f"p is {P_VALUE}."])
+    return "\n".join([*lines, *markdown(head, ranked)])
 
 
 def calibration(results: Iterable[Mapping[str, Any]]) -> list[list[str]]:

@@ -27,10 +27,10 @@ from tiny import TINY, make_case, save, write_brats_folders, write_decathlon
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 
-accuracy, bundle, clock, device, folds, identity, nnunet, runs, scoring, sides, statistics, table = (
+accuracy, bundle, changes, clock, device, folds, identity, nnunet, runs, scoring, sides, statistics, table = (
     importlib.import_module(f"accuracy{name}")
     for name in (
-        "", "_bundle", "_clock", "_device", "_folds", "_identity", "_nnunet", "_run", "_scores", "_sides",
+        "", "_bundle", "_changes", "_clock", "_device", "_folds", "_identity", "_nnunet", "_run", "_scores", "_sides",
         "_statistics", "_table",
     )
 )  # fmt: skip
@@ -394,6 +394,30 @@ def test_a_variant_of_ours_is_compared_with_other_systems_and_ours_with_all(tmp_
     first, second = (printed.index(f"| {name} less | {columns}") + 2 for name in ("ours", "augment"))
     assert printed[first].startswith("| augment | 1 | -0.200") and printed[first + 1].startswith("| zoo | 1 | +0.100")
     assert printed[second].startswith("| zoo | 1 | +0.300") and not printed[second + 1]
+
+
+def test_changes_of_our_recipe_are_one_table(tmp_path: Path) -> None:
+    curve = [(2, 0.1), (16, 0.5)]
+    for fold, patients in enumerate(("abc", "def")):
+        kept(tmp_path, "ours", fold, dict.fromkeys(patients, 0.5), curve, folds=2)
+        kept(
+            tmp_path / "other",
+            "ours",
+            fold,
+            dict.fromkeys(patients, 0.6),
+            curve,
+            folds=2,
+            variant="ema",
+            recipe_sha256="e",
+        )
+        name = f"ours-16min-fold{fold}of2.json"
+        shutil.move(tmp_path / "other" / name, tmp_path / f"ema-{fold}.json")
+    printed = changes.changes_text(table.load(tmp_path)).splitlines()
+    assert printed[0] == "Dice after 16 CPU minutes of training, 2 folds, and what it is more than that of ours:"
+    assert printed[4] == "| ours | 6 | 30 | 0.100 | 0.500 | 0.500 | 0.500 | 0.500 | 0.500 | | |"
+    gain = "+0.100 (+0.100 to +0.100)"
+    assert printed[5] == f"| ema | 6 | 30 | 0.100 | 0.600 | 0.600 | 0.600 | 0.600 | 0.600 | {gain} | {gain} |"
+    assert printed[-1].endswith("has no voxel: none.")
 
 
 def test_an_interval_is_the_spread_of_means_of_resampled_patients() -> None:

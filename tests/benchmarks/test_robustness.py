@@ -8,7 +8,7 @@ import importlib
 import json
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,24 @@ import numpy as np
 import pytest
 from scripts.errors import InputError
 from scripts.files import write_json
-from scripts.rules import load_rules
+from scripts.rule_search import dice_table
+from scripts.rules import Rules, load_rules
+from scripts.tune_postprocessing import read_case
 from tiny import TINY, write_brats_folders
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 
-choices, clock, folds, kept_runs, perturbations, robustness, runs, scoring, sides, uncertainty = (
+choices, clock, ensemble, folds, kept_runs, perturbations, robustness = (
     importlib.import_module(name)
     for name in (
-        "inference_choices", "accuracy_clock", "accuracy_folds", "kept_runs", "perturbations", "robustness",
-        "accuracy_run", "accuracy_scores", "accuracy_sides", "uncertainty",
+        "inference_choices", "accuracy_clock", "ensemble", "accuracy_folds", "kept_runs", "perturbations", "robustness",
     )
 )  # fmt: skip
+runs, scoring, sides, tuned_rules, uncertainty = (
+    importlib.import_module(name)
+    for name in ("accuracy_run", "accuracy_scores", "accuracy_sides", "tuned_rules", "uncertainty")
+)
 SMALL = {name: value for name, value in TINY.items() if name not in ("epochs", "val_interval")}
 EPOCHS = 20
 AFFINE = np.array([[-2.0, 0, 0, 90], [0, -2, 0, 126], [0, 0, 2, -72], [0, 0, 0, 1]])
@@ -128,7 +133,7 @@ def keep(run: Any, data: Path, folder: Path, budget_s: float, epochs: int) -> Ke
     side.save()
     side.apply(fold.test, folder / "predictions", full=True)
     dice = scoring.scores(fold.test, folder / "predictions", fold.label_scheme)
-    write_json(run.result_file(folder), runs.about(run, side, fold) | {"dice": dice})
+    write_json(run.result_file(folder), runs.about(run, side, fold) | side.about() | {"dice": dice})
     return Kept(run, data, folder)
 
 
@@ -152,10 +157,8 @@ def test_kept_weights_are_scored_under_every_perturbation(kept: Kept) -> None:
     # Whatever else is done to a case moves its Dice.
     assert all(dice != plain for dice in result["dice"].values())
     printed = robustness.text(kept.folder / "robustness", 40).splitlines()
-    assert (
-        printed[2:4] == ["| | ours | its loss |", "| --- | --- | --- |"] and printed[-1] == robustness.ORIENTATION_NOTE
-    )
-    assert [line.split(" | ")[0] for line in printed[4:-2]] == [
+    assert printed[2:4] == ["| | small | its loss |", "| --- | --- | --- |"]
+    assert [line.split(" | ")[0] for line in printed[4:]] == [
         f"| {name}" for name in (robustness.PLAIN, *(one.name for one in changes))
     ]
     assert f"| as it is | {scoring.mean_dice(plain):.3f} (n 2) | |" in printed
@@ -227,6 +230,82 @@ def test_weights_of_a_training_that_has_not_ended_are_refused(kept: Kept, tmp_pa
     other = Kept(dataclasses.replace(kept.run, knobs={**SMALL, "tta_axes": [0]}), kept.data, kept.folder)
     with pytest.raises(InputError, match="is of another recipe"):
         other.judge(robustness)
+
+
+def test_a_variant_is_judged_by_the_overrides_that_its_result_notes(kept: Kept, tmp_path: Path) -> None:
+    named = runs.Run("ours", 40, 1, "small")
+    assert kept_runs.restored(named, kept.folder) == kept.run != named
+    copy = Path(shutil.copytree(kept.folder, tmp_path / "copy"))
+    write_json(kept.run.result_file(copy), kept.result | {"configs": ["gone.json"]})
+    with pytest.raises(InputError, match=r"small-40min-fold1.json: was trained with gone.json, which is not in "):
+        kept_runs.restored(named, copy)
+
+
+def test_rules_for_a_fold_are_tuned_on_the_others(
+    kept: Kept, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(kept.folder, tmp_path / "kept"))
+    asked = ["run", "--minutes", "40", "--side", "ours", "--variant", "small", "--results_dir", str(folder)]
+    asked += ["--work_dir", str(folder), "--dataset_dir", str(kept.data)]
+    assert tuned_rules.main(asked) == 1
+    assert "holds 1 runs of ours of 40 minutes, but rules are tuned on other folds" in capsys.readouterr().err
+    other = keep(dataclasses.replace(kept.run, fold=0), kept.data, folder, 1e9, EPOCHS)
+    assert tuned_rules.main([*asked, "--fold", "0"]) == 1
+    assert tuned_rules.main(asked) == 0
+    made = [json.loads((folder / f"tuned_rules/small-40min-fold{fold}.json").read_text("utf-8")) for fold in (0, 1)]
+    for result, own, others in ((made[0], other, kept), (made[1], kept, other)):
+        assert result["tuned_on"] == others.result["test"] != own.result["test"]
+        assert result["ways"]["default"]["dice"] == own.result["dice"]
+    rules = Rules(**made[1]["rules"])
+    labels = folder / "tuned_rules/small-40min-fold1/plain"
+    regions, scheme = ("TC", "WT", "ET"), folds.make_fold(kept.data, 1).label_scheme
+    cases = [read_case(item, labels, scheme, regions) for item in folds.make_fold(kept.data, 1).test]
+    by_rules = dict(zip(kept.result["test"], dice_table(cases, regions, rules).tolist(), strict=True))
+    for case, dice in made[1]["ways"][tuned_rules.TUNED]["dice"].items():
+        assert [dice[region] for region in regions] == pytest.approx(by_rules[case], abs=1e-6)
+    printed = tuned_rules.text(folder / "tuned_rules", 40).splitlines()
+    assert printed[0].startswith("Dice of small after 40 CPU minutes") and printed[5].startswith("| rules tuned on the")
+    assert printed[-1] == f"- small, fold 1: {tuned_rules.in_words(made[1]['rules'])}"
+
+
+def test_rules_are_told_without_those_that_do_nothing() -> None:
+    assert tuned_rules.in_words(asdict(Rules())) == "none"
+    rules = Rules({"WT": 0.4}, {"TC": 16.0}, min_enhancing_mm3=73.0, sure_enhancing=0.9)
+    assert tuned_rules.in_words(asdict(rules)) == (
+        "WT above 0.4, less than 73 mm3 of ET are core unless its mean probability is 0.9, "
+        "TC components of 16 mm3 or more"
+    )
+
+
+def test_an_ensemble_is_the_mean_of_its_members_probabilities(
+    kept: Kept, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(kept.folder, tmp_path / "kept"))
+    keep(dataclasses.replace(kept.run, variant="seed7", knobs=SMALL | {"seed": 7}), kept.data, folder, 1e9, EPOCHS)
+    asked = ["run", "--minutes", "40", "--fold", "1", "--results_dir", str(folder), "--work_dir", str(folder)]
+    asked += ["--dataset_dir", str(kept.data), "--members", "small"]
+    assert ensemble.main(asked) == 1 and "two or more are wanted" in capsys.readouterr().err
+    assert ensemble.main([*asked, "seed7"]) == 0
+    result = json.loads((folder / "ensemble/small+seed7-40min-fold1.json").read_text("utf-8"))
+    assert result["alone"]["small"] == kept.result["dice"] != result["alone"]["seed7"]
+    fold = folds.make_fold(kept.data, 1)
+    members = [kept_runs.restored(runs.Run("ours", 40, 1, name), folder) for name in ("small", "seed7")]
+    for run in members:
+        knobs = {**run.knobs, "save_probabilities": True}
+        sides.make_side("ours", fold, folder / run.kind / run.name, (), knobs).apply(
+            fold.test, tmp_path / run.variant, full=True
+        )
+    for item in fold.test:
+        case, truth = item["case"], np.asarray(nib.load(item["label"]).dataobj)
+        files = [nib.load(tmp_path / run.variant / f"{case}_prob.nii.gz") for run in members]
+        whole = np.mean([np.asarray(file.dataobj) for file in files], axis=0)[..., 1] > 0.5
+        dice = 2 * (whole & (truth > 0)).sum() / (whole.sum() + (truth > 0).sum())
+        # A voxel of a smaller region belongs to WT too, whatever its probability of WT.
+        assert result["together"][case]["WT"] == pytest.approx(dice, abs=0.02)
+    printed = ensemble.text(folder / "ensemble", 40).splitlines()
+    assert [line.split(" | ")[0].lstrip("| ") for line in printed[4:]] == [
+        "small", "seed7", "mean of the members", "all 2 together", "together less the mean",
+    ]  # fmt: skip
 
 
 def test_every_run_that_has_ended_is_judged_once(
