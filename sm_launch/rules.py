@@ -46,6 +46,7 @@ from sm_launch.rules_storage import (
     file_names,
     hardware_encrypts,
     local_disk_size,
+    own_tags,
     processing_paths,
     unique_names,
     volume_key,
@@ -54,7 +55,9 @@ from sm_launch.rules_training import (
     channel_names,
     hyperband_stopping,
     isolated_install,
+    longest_run,
     metric_regex,
+    package_lines,
     spot_checkpoint,
     spot_only_wait,
     spot_wait,
@@ -93,6 +96,7 @@ class Rule:
 RULES: tuple[Rule, ...] = tuple(
     Rule(check)
     for check in (
+        longest_run,
         spot_wait,
         spot_only_wait,
         spot_checkpoint,
@@ -102,6 +106,7 @@ RULES: tuple[Rule, ...] = tuple(
         metric_regex,
         channel_names,
         isolated_install,
+        package_lines,
         tuning_objective,
         tuning_parallel,
         hyperband_stopping,
@@ -109,6 +114,7 @@ RULES: tuple[Rule, ...] = tuple(
         local_disk_size,
         processing_paths,
         unique_names,
+        own_tags,
         bucket_name,
         bucket_region,
         arn_region,

@@ -102,6 +102,19 @@ def unique_names(plan: Plan) -> Iterator[str]:
             yield f"{name}: the plan makes {count} things of kind {kind} with this name; rename one."
 
 
+def own_tags(plan: Plan) -> Iterator[str]:
+    """No tag's name begins with aws:, which AWS keeps for its own (docs, "Tagging your AWS resources")."""
+    seen: set[str] = set()
+    for step in plan.steps:
+        for path, text in texts({name: step.request[name] for name in ("Tags", "tags") if name in step.request}):
+            if text.lower().startswith("aws:") and path.rpartition(".")[2].lower() != "value" and text not in seen:
+                seen.add(text)
+                yield (
+                    f"{step.name}: has the tag {text!r}, and AWS keeps names that begin with aws: for itself; rename "
+                    "it."
+                )
+
+
 def bucket_name(plan: Plan) -> Iterator[str]:
     """The bucket's name is one that S3 takes, without dots, which break TLS for virtual-hosted addresses."""
     if not _BUCKET.fullmatch(plan.bucket) or "." in plan.bucket:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from sm_launch.steps import Plan
 from sm_launch.views import CREATE_PROCESSING, CREATE_TUNING, Training, channels, of, requirements, trainings
@@ -12,6 +13,23 @@ from sm_launch.views import CREATE_PROCESSING, CREATE_TUNING, Training, channels
 # docs, "Train Using SageMaker Managed Warm Pools"; the API model itself says 21600.
 WARM_POOL_LIMIT_S = 3600
 WHEELS_CHANNEL = "wheels"
+LONGEST_RUN_S = 28 * 24 * 3600
+# A name, extras, versions and a marker, as PEP 508 has them; packaging reads it better, and would be a dependency.
+_VERSION = r"(?:===|~=|==|!=|<=|>=|<|>)\s*[\w.*+!-]+"
+_PACKAGE = re.compile(
+    rf"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?\s*(?:\[[\w\s,.-]*\]\s*)?(?:{_VERSION}\s*(?:,\s*{_VERSION}\s*)*)?(?:;.+)?"
+)
+
+
+def longest_run(plan: Plan) -> Iterator[str]:
+    """A training runs for 28 days at most (API reference, StoppingCondition)."""
+    for training in trainings(plan):
+        seconds = training.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 0)
+        if seconds > LONGEST_RUN_S:
+            yield (
+                f"{training.step.name}: {training.path}StoppingCondition.MaxRuntimeInSeconds is {seconds}, and AWS "
+                f"runs a training for {LONGEST_RUN_S} s at most; lower train.max_hours to {LONGEST_RUN_S / 3600:g}."
+            )
 
 
 def spot_wait(plan: Plan) -> Iterator[str]:
@@ -116,20 +134,40 @@ def channel_names(plan: Plan) -> Iterator[str]:
 
 def isolated_install(plan: Plan) -> Iterator[str]:
     """An isolated job that installs packages brings them as wheels: there is no package index within reach."""
-    jobs = []
-    for training in trainings(plan):
-        names = {channel.get("ChannelName") for _, channel in channels(training)}
-        jobs.append((training.step, training.path, training.request, training.request, names))
+    jobs = [
+        (one.step, one.path, one.request, one.request, {channel.get("ChannelName") for _, channel in channels(one)})
+        for one in trainings(plan)
+    ]
     for step in of(plan, CREATE_PROCESSING):
         names = {given.get("InputName") for given in step.request.get("ProcessingInputs", ())}
         jobs.append((step, "NetworkConfig.", step.request.get("NetworkConfig", {}), step.request, names))
     for step, path, network, request, names in jobs:
-        wanted = [line for line in requirements(plan, request) if line.strip() and not line.startswith("#")]
+        wanted = packages(plan, request)
         if network.get("EnableNetworkIsolation") and wanted and WHEELS_CHANNEL not in names:
             yield (
-                f"{step.name}: {path}EnableNetworkIsolation is true and requirements.txt wants {wanted[0].strip()!r}, "
+                f"{step.name}: {path}EnableNetworkIsolation is true and requirements.txt wants {wanted[0]!r}, "
                 f"which cannot be downloaded then; add a {WHEELS_CHANNEL!r} channel that holds the wheels."
             )
+
+
+def package_lines(plan: Plan) -> Iterator[str]:
+    """Every package is named as pip reads it (PEP 508), or is one of pip's own options."""
+    jobs = [(one.step, one.request) for one in trainings(plan)]
+    for step, request in [*jobs, *((step, step.request) for step in of(plan, CREATE_PROCESSING))]:
+        for line in packages(plan, request):
+            # Options, files and addresses are pip's own to judge.
+            own = line.startswith(("-", ".", "/")) or "://" in line
+            if not own and not _PACKAGE.fullmatch(line.partition(" #")[0].strip()):
+                yield (
+                    f"{step.name}: requirements.txt has the line {line!r}, which pip does not read; write a name with "
+                    "a version, such as nibabel==5.3.2."
+                )
+
+
+def packages(plan: Plan, request: Mapping[str, Any]) -> list[str]:
+    """The lines of the requirements.txt that a job installs, without comments and empty ones."""
+    lines = [line.strip() for line in requirements(plan, request)]
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def tuning_objective(plan: Plan) -> Iterator[str]:

@@ -23,6 +23,9 @@ from scripts.metrics import region_dice
 from scripts.postprocessing import OUTSIDE_IN, region_masks
 from scripts.rules import Rules
 
+# Standard errors that a gain must be more than.
+LEAST_ERRORS = 1.0
+
 Candidates = Callable[[Rules], Iterator[tuple[Any, Rules]]]
 
 # Candidates, the mildest first: of equals the first is taken.
@@ -60,7 +63,7 @@ class Trial:
         mean_dice: that of each, with the rules taken before.
         gain: of the best of them on those rules.
         standard_error: of that gain; None of a single case.
-        taken: the best, or None where its gain is not above the standard error.
+        taken: the best, or None where its gain is too little.
     """
 
     rule: str
@@ -101,11 +104,12 @@ class Search:
             self._tables[key] = dice_table(self.cases, self.regions, rules)
         return self._tables[key]
 
-    def best(self, without: int | None = None) -> tuple[Rules, list[Trial]]:
+    def best(self, without: int | None = None, errors: float = LEAST_ERRORS) -> tuple[Rules, list[Trial]]:
         """The rules that clearly raise the mean Dice over cases and regions, and all that was tried.
 
         Args:
             without: index of a case that is not looked at; None looks at all.
+            errors: standard errors that the gain of a rule must be more than; with 0 any gain is taken.
 
         Returns:
             The rules, which for a single case are none, and every trial.
@@ -117,7 +121,8 @@ class Search:
             means = [float(self.table(candidate)[kept].mean()) for candidate in found]
             top = int(np.argmax(means))
             gain, error = mean_and_error((self.table(found[top]) - self.table(rules))[kept].mean(axis=1))
-            improves = error is not None and gain > error and not math.isclose(gain, error)
+            least = math.inf if error is None else errors * error
+            improves = gain > max(least, 0.0) and not math.isclose(gain, least)
             if improves:
                 rules = found[top]
             trials.append(Trial(name, list(values), means, gain, error, values[top] if improves else None))

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from scripts.errors import InputError
 from scripts.files import write_json
-from scripts.rule_search import dice_table
+from scripts.rule_search import Search, dice_table
 from scripts.rules import Rules, load_rules
 from scripts.tune_postprocessing import read_case
 from tiny import TINY, write_brats_folders
@@ -256,16 +256,19 @@ def test_rules_for_a_fold_are_tuned_on_the_others(
     for result, own, others in ((made[0], other, kept), (made[1], kept, other)):
         assert result["tuned_on"] == others.result["test"] != own.result["test"]
         assert result["ways"]["default"]["dice"] == own.result["dice"]
-    rules = Rules(**made[1]["rules"])
-    labels = folder / "tuned_rules/small-40min-fold1/plain"
     regions, scheme = ("TC", "WT", "ET"), folds.make_fold(kept.data, 1).label_scheme
-    cases = [read_case(item, labels, scheme, regions) for item in folds.make_fold(kept.data, 1).test]
-    by_rules = dict(zip(kept.result["test"], dice_table(cases, regions, rules).tolist(), strict=True))
-    for case, dice in made[1]["ways"][tuned_rules.TUNED]["dice"].items():
-        assert [dice[region] for region in regions] == pytest.approx(by_rules[case], abs=1e-6)
+    parts = [folds.make_fold(kept.data, fold).test for fold in (0, 1)]
+    labels = [folder / f"tuned_rules/small-40min-fold{fold}/plain" for fold in (0, 1)]
+    cases = [[read_case(item, labels[fold], scheme, regions) for item in part] for fold, part in enumerate(parts)]
+    for way, errors in tuned_rules.WAYS.items():
+        rules, _ = Search(cases[0], regions).best(errors=errors)
+        assert Rules(**made[1]["rules"][way]) == rules
+        by_rules = dict(zip(kept.result["test"], dice_table(cases[1], regions, rules).tolist(), strict=True))
+        for case, dice in made[1]["ways"][way]["dice"].items():
+            assert [dice[region] for region in regions] == pytest.approx(by_rules[case], abs=1e-6)
     printed = tuned_rules.text(folder / "tuned_rules", 40).splitlines()
     assert printed[0].startswith("Dice of small after 40 CPU minutes") and printed[5].startswith("| rules tuned on the")
-    assert printed[-1] == f"- small, fold 1: {tuned_rules.in_words(made[1]['rules'])}"
+    assert printed[-1] == f"- small, fold 1: {tuned_rules.in_words(made[1]['rules'][tuned_rules.TUNED])}"
 
 
 def test_rules_are_told_without_those_that_do_nothing() -> None:

@@ -128,6 +128,7 @@ def test_a_gain_that_cases_do_not_share_is_not_taken() -> None:
     (trial,) = (trial for trial in trials if trial.rule == "thresholds.ET")
     assert trial.values[np.argmax(trial.mean_dice)] == 0.4 and 0 < trial.gain < trial.standard_error
     assert rules == Rules() and trial.taken is None
+    assert Search(cases(unlike), REGIONS).best(errors=0)[0].thresholds == {"ET": 0.4}
 
 
 def test_a_gain_that_all_cases_share_is_cross_validated() -> None:

@@ -63,6 +63,12 @@ METRIC = "AlgorithmSpecification.MetricDefinitions.0.Regex"
 
 TRAINING_CASES = (
     Case(
+        "longest-run",
+        one(TRAIN, lp.put("StoppingCondition.MaxRuntimeInSeconds", 2_600_000)),
+        A + "StoppingCondition.MaxRuntimeInSeconds is 2600000, and AWS runs a training for 2419200 s at most; lower "
+        "train.max_hours to 672.",
+    ),
+    Case(
         "spot-wait",
         one(TRAIN, some(**SPOT_TRAINING), lp.put("StoppingCondition.MaxWaitTimeInSeconds", 3600)),
         A + "StoppingCondition.MaxWaitTimeInSeconds is 3600, and spot training takes at least MaxRuntimeInSeconds, "
@@ -156,6 +162,13 @@ TRAINING_CASES = (
         one(STORE, lambda request: request["ProcessingInputs"].pop()),
         "demo-1a2b-store: NetworkConfig.EnableNetworkIsolation is true and requirements.txt wants 'monai==1.6.1', "
         "which cannot be downloaded then; add a 'wheels' channel that holds the wheels.",
+    ),
+    Case(
+        "package-lines",
+        one(TRAIN, uploads=lp.code_uploads("none", "monai==1.6.1\nnibabel = 5.3.2\n")),
+        A
+        + "requirements.txt has the line 'nibabel = 5.3.2', which pip does not read; write a name with a version, such "
+        "as nibabel==5.3.2.",
     ),
     Case(
         "tuning-objective",

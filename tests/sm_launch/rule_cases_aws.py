@@ -65,6 +65,11 @@ CASES = (
         A + "the plan makes 2 things of kind training-job with this name; rename one.",
     ),
     Case(
+        "own-tags",
+        one(TRAIN, lp.put("Tags", [{"Key": "aws:team", "Value": "aws:fine"}])),
+        A + "has the tag 'aws:team', and AWS keeps names that begin with aws: for itself; rename it.",
+    ),
+    Case(
         "bucket-name",
         lambda: replace(lp.plan(), bucket="My_Bucket"),
         "Bucket 'My_Bucket' is no name to use: S3 takes 3 to 63 lower-case letters, digits and hyphens, and a dot "

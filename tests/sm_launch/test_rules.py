@@ -115,6 +115,30 @@ def test_metric_regex_must_capture_something(regex: str, accepted: bool) -> None
 
 
 @pytest.mark.parametrize(
+    ("line", "read"),
+    [
+        ("nibabel", True),
+        ("  # a comment", True),
+        ("nibabel==5.3.2  # the newest", True),
+        ("monai[fire, nibabel] ~= 1.5.0, != 1.5.1", True),
+        ('mlflow>=2,<4; python_version < "3.13"', True),
+        ("--extra-index-url https://example.org/simple", True),
+        ("git+https://github.com/Project-MONAI/MONAI@dev", True),
+        ("./wheels/ours-1.0-py3-none-any.whl", True),
+        ("nibabel==", False),
+        ("nibabel 5.3.2", False),
+        ("nibabel=>5", False),
+        ("monai[fire==1.5", False),
+        ("nibabel>=5,", False),
+        ("==5.3", False),
+    ],
+)
+def test_lines_that_pip_does_not_read_are_refused(line: str, read: bool) -> None:
+    plan = one(lp.training(), uploads=lp.code_uploads("none", line))()
+    assert (rules.check(plan) == []) is read
+
+
+@pytest.mark.parametrize(
     ("line", "refused"),
     [
         ("monai==1.6.1", True),
