@@ -154,12 +154,7 @@ class BundleSide:
         write_json(self.ckpt_dir / ABOUT_FILE, about)
 
     def apply(self, cases: Sequence[Mapping[str, Any]], folder: Path, full: bool, members: Sequence[Path] = ()) -> None:
-        """Run configs/inference.json with the inferer of the training's config.
-
-        Args:
-            cases, folder, full: as of every side.
-            members: folders of models whose probabilities are averaged, instead of its own model.
-        """
+        """Run configs/inference.json with the training's inferer; ``members`` are models to average, not its own."""
         inferer = self._parser(**({} if full else {"tta_axes": []}))
         parser = self._inference()
         together = Members([str(folder) for folder in members or (self.ckpt_dir,)])

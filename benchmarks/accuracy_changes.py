@@ -45,7 +45,7 @@ def changes_table(groups: Sequence[Group]) -> list[str]:
         "",
         "patients",
         "steps a fold",
-        f"mean, plain inference, after {EARLY:g} of them",
+        f"mean, plain inference, after {EARLY:g} of the minutes",
         *COLUMNS,
         f"{MEAN}, more than {OURS}",
         f"{PRESENT}, more than {OURS}",

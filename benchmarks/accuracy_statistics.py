@@ -18,7 +18,8 @@ LEAST_VALUES = 5
 INTERVALS = (
     "In brackets 95 % percentile bootstrap intervals over patients, none for fewer than five. Of so few they are too "
     "narrow: of normal values, those of 6 hold the true mean in 86 % of samples, those of 10 in 91 %. One training a "
-    "fold, of one seed: how far trainings of other seeds lie apart is in no interval."
+    "fold, of one seed: how far trainings of other seeds lie apart is in no interval. What judges kept weights takes "
+    "each case for a patient."
 )
 EMPTY = (
     f'By BraTS\'s rule a region that the truth has not is worth 1 where nothing is found, else 0; "{PRESENT}" leaves '

@@ -11,6 +11,7 @@ training and in inference; what more minutes of one training bring is in the tab
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,12 +22,13 @@ import numpy as np
 import timing  # noqa: F401  puts bundle/ on the path
 import torch
 from accuracy_folds import FOLDS
-from accuracy_identity import WEIGHTS
+from accuracy_identity import RECIPE, WEIGHTS, digest
 from accuracy_run import Run
 from accuracy_scores import EMPTY_REGIONS, scores
 from accuracy_sides import OURS
 from accuracy_statistics import COLUMNS, NOTES, column, interval, markdown, row, span
-from kept_runs import Trained, by_recipe, command_line, load, open_run, restored
+from kept_results import by_recipe, load, restored
+from kept_runs import Trained, chosen_folds, command_line, open_run
 from scripts.ensemble import refuse_misfit
 from scripts.errors import InputError, one_sentence
 from scripts.files import write_json
@@ -51,8 +53,8 @@ def find(members: Sequence[Trained]) -> dict[str, Any]:
     first = members[0]
     for other in members[1:]:
         refuse_misfit(str(first.side.ckpt_dir), str(other.side.ckpt_dir))
-    name = "+".join(one.run.variant for one in members)
-    place, fold = first.work_dir / ENSEMBLE / name / f"{first.run.minutes:g}min-fold{first.run.fold}", first.fold
+    name, fold = "+".join(one.run.variant for one in members), first.fold
+    place = first.work_dir / ENSEMBLE / dataclasses.replace(first.run, variant=name).name
     alone = {}
     for one in members:
         one.side.apply(fold.test, place / one.run.variant, full=True)
@@ -60,6 +62,7 @@ def find(members: Sequence[Trained]) -> dict[str, Any]:
     first.side.apply(fold.test, place / TOGETHER, full=True, members=[one.side.ckpt_dir for one in members])
     return first.about | {
         "variant": name,
+        RECIPE: digest([one.about[RECIPE] for one in members]),
         WEIGHTS: {one.run.variant: one.about[WEIGHTS] for one in members},
         ALONE: alone,
         TOGETHER: scores(fold.test, place / TOGETHER, fold.label_scheme),
@@ -73,10 +76,10 @@ def text(folder: Path, minutes: float, folds: int = FOLDS) -> str:
         InputError: nothing has been run with that budget, or what has does not belong together.
     """
     found = by_recipe(load(folder, minutes, folds))
-    return "\n\n".join(ensemble_text(results, minutes) for results in found.values())
+    return "\n\n".join(ensemble_text(results, minutes, folds) for results in found.values())
 
 
-def ensemble_text(found: Sequence[Mapping[str, Any]], minutes: float) -> str:
+def ensemble_text(found: Sequence[Mapping[str, Any]], minutes: float, folds: int) -> str:
     """The table of one ensemble."""
     members = list(found[0][ALONE])
     tables = {name: table_of([(result, result[ALONE][name]) for result in found]) for name in members}
@@ -86,7 +89,7 @@ def ensemble_text(found: Sequence[Mapping[str, Any]], minutes: float) -> str:
     (_, mean), (_, together) = list(tables.items())[-2:]
     gain = np.subtract(together, mean)
     rows.append(["together less the mean", *(span(interval(column(gain, one)), sign="+") for one in COLUMNS)])
-    title = f"Dice of {len(gain)} patients after {minutes:g} CPU minutes of training of each member:"
+    title = f"Dice of {len(gain)} cases after {minutes:g} CPU minutes of training of each member, {folds} folds:"
     return "\n".join([title, "", *markdown(["", *COLUMNS], rows)])
 
 
@@ -112,7 +115,7 @@ def _main(options: argparse.Namespace) -> int:
     if len(set(options.members)) < max(LEAST_MEMBERS, len(options.members)):
         raise InputError(f"--members {' '.join(options.members)}: two or more are wanted, none of them twice.")
     torch.set_num_threads(1)
-    for fold in range(options.folds) if options.fold is None else [options.fold]:
+    for fold in chosen_folds(options):
         runs = [Run(OURS, options.minutes, fold, name, folds=options.folds) for name in options.members]
         found = find([open_run(restored(run, results), options.dataset_dir, options.work_dir, results) for run in runs])
         name = Run(OURS, options.minutes, fold, found["variant"], folds=options.folds).name

@@ -22,7 +22,8 @@ from accuracy_folds import FOLDS
 from accuracy_scores import EMPTY_REGIONS, scores
 from accuracy_sides import OURS, make_side
 from accuracy_statistics import COLUMNS, PRESENT, column, interval, markdown, row, span
-from kept_runs import Trained, by_recipe, command_line, judge_one_side, load
+from kept_results import by_recipe, load
+from kept_runs import Trained, command_line, judge_one_side
 from scripts.errors import one_sentence
 from scripts.files import write_json
 
@@ -76,10 +77,10 @@ def text(folder: Path, minutes: float, folds: int = FOLDS) -> str:
         InputError: nothing has been run with that budget, or what has does not belong together.
     """
     found = by_recipe(load(folder, minutes, folds))
-    return "\n\n".join(recipe_text(name, results, minutes) for name, results in found.items())
+    return "\n\n".join(recipe_text(name, results, minutes, folds) for name, results in found.items())
 
 
-def recipe_text(recipe: str, found: Sequence[Mapping[str, Any]], minutes: float) -> str:
+def recipe_text(recipe: str, found: Sequence[Mapping[str, Any]], minutes: float, folds: int) -> str:
     """A line a way: its cost, how many cases it changes, and its Dice less the default's."""
     rows = []
     for name in found[0]["ways"]:
@@ -95,7 +96,10 @@ def recipe_text(recipe: str, found: Sequence[Mapping[str, Any]], minutes: float)
         told = [span(interval(column(differences, one)), sign="+") if name != DEFAULT else "" for one in COLUMNS]
         rows.append([*cells, *told])
     head = ["", "CPU s a case", "cases changed", PRESENT, *(f"{one}, less the default's" for one in COLUMNS)]
-    title = f"Dice of {recipe} after {minutes:g} CPU minutes of training, and what it is more than the default's:"
+    title = (
+        f"Dice of {recipe} after {minutes:g} CPU minutes of training, {folds} folds, and what it is more than the "
+        "default's:"
+    )
     return "\n".join([title, "", *markdown(head, rows)])
 
 

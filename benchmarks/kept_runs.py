@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import subprocess
 import sys
@@ -14,15 +13,15 @@ from typing import Any
 
 import timing
 import torch
-from accuracy import DATASET_DIR
-from accuracy_bundle import BUNDLE
+from accuracy import DATASET_DIR, LEAST_FOLDS
 from accuracy_folds import FOLDS, Fold, make_fold
-from accuracy_identity import CASES, DEVICE, RECIPE, RUN_KEYS, WEIGHTS, require_alike, require_current
+from accuracy_identity import CASES, DEVICE, RECIPE, RUN_KEYS, WEIGHTS, require_current
 from accuracy_run import RESULTS, Run, default_work_dir
 from accuracy_scores import EMPTY_REGIONS
 from accuracy_side import Side
-from accuracy_sides import OURS, SIDES, make_side, recipe_name
+from accuracy_sides import OURS, make_side, recipe_name
 from accuracy_statistics import NOTES
+from kept_results import restored
 from scripts.checkpoints import sha256
 from scripts.errors import InputError
 from scripts.files import read_json, write_json
@@ -50,24 +49,6 @@ class Trained:
 
 
 Find = Callable[[Trained], dict[str, Any]]
-
-
-def restored(run: Run, results: Path) -> Run:
-    """A run that is known by its names alone, with the overrides that its result notes.
-
-    Raises:
-        InputError: a config that the result notes is not in the bundle.
-    """
-    file = run.result_file(results)
-    if run.variant == OURS or not file.is_file():
-        return run
-    noted = read_json(file, "result")
-    configs = {name: next(BUNDLE.glob(f"configs/*/{name}"), None) for name in noted["configs"]}
-    if lost := [name for name, config in configs.items() if config is None]:
-        raise InputError(
-            f"{file}: was trained with {lost[0]}, which is not in {BUNDLE / 'configs'}; put it back there."
-        )
-    return dataclasses.replace(run, configs=tuple(configs.values()), knobs=noted["knobs"])
 
 
 def judge(name: str, run: Run, dataset_dir: Path, work_dir: Path, results: Path, find: Find) -> None:
@@ -114,47 +95,6 @@ def open_run(run: Run, dataset_dir: Path, work_dir: Path, results: Path) -> Trai
     return Trained(run, side, fold, folder, work_dir, kept | {"machine": timing.machine()})
 
 
-def load(folder: Path, minutes: float, folds: int = FOLDS) -> list[dict[str, Any]]:
-    """The results of one budget in a folder, in the order of their names.
-
-    Args:
-        folder: of results, beside that of the runs themselves.
-        minutes: the budget.
-        folds: how many there are.
-
-    Raises:
-        InputError: there are none, they do not belong together, or a run has been trained anew since.
-    """
-    found = {file: read_json(file, "result") for file in sorted(folder.glob("*.json"))}
-    found = {
-        file: result
-        for file, result in found.items()
-        if (result.get("minutes"), result.get("folds")) == (minutes, folds)
-    }
-    if not found:
-        raise InputError(
-            f"{folder}: holds no result of {minutes:g} minutes in {folds} folds; run benchmarks/{folder.name}.py run "
-            "first."
-        )
-    require_alike(found)
-    for file, result in found.items():
-        run = Run(result["side"], minutes, result["fold"], result["variant"], folds=folds).result_file(folder.parent)
-        if run.is_file() and read_json(run, "result").get(WEIGHTS) != result.get(WEIGHTS):
-            raise InputError(
-                f"{file}: is of other weights than {run} has now; run benchmarks/{folder.name}.py run again."
-            )
-    return list(found.values())
-
-
-def by_recipe(results: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Results under their recipes' names: the sides as they are in their order, then variants by name."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for result in results:
-        found.setdefault(recipe_name(result["side"], result["variant"]), []).append(result)
-    names = [*(side for side in SIDES if side in found), *sorted(found.keys() - SIDES)]
-    return {name: found[name] for name in names}
-
-
 def command_line(
     description: str | None, sides: Sequence[str]
 ) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
@@ -180,6 +120,21 @@ def command_line(
     return root, run
 
 
+def chosen_folds(options: argparse.Namespace) -> list[int]:
+    """The folds that a command line names, or all.
+
+    Raises:
+        InputError: there are too few, or no such one.
+    """
+    if options.folds < LEAST_FOLDS:
+        raise InputError(f"--folds {options.folds}: at least {LEAST_FOLDS} are wanted, to train and to test.")
+    if options.fold is None:
+        return list(range(options.folds))
+    if not 0 <= options.fold < options.folds:
+        raise InputError(f"--fold {options.fold}: there are {options.folds} folds, from 0 to {options.folds - 1}.")
+    return [options.fold]
+
+
 def run_each(
     script: str,
     name: str,
@@ -201,17 +156,19 @@ def run_each(
         lacks: whether a result that is there lacks something that the options ask for.
 
     Raises:
-        InputError: no run of that budget has ended.
+        InputError: there is no such fold, or no such run has ended.
     """
     chosen = [
         Run(side, options.minutes, fold, options.variant, folds=options.folds)
-        for fold in (range(options.folds) if options.fold is None else [options.fold])
+        for fold in chosen_folds(options)
         for side in ([options.side] if options.side else sides)
     ]
     ended = [run for run in chosen if run.result_file(options.results_dir).is_file()]
     if not ended:
+        names = ", ".join(dict.fromkeys(recipe_name(run.side, run.variant) for run in chosen))
         raise InputError(
-            f"{options.results_dir}: holds no trained run of {options.minutes:g} minutes; run benchmarks/accuracy.py "
+            f"{options.results_dir}: holds no trained run of {names}, {options.minutes:g} minutes, fold "
+            f"{' '.join(str(fold) for fold in chosen_folds(options))} of {options.folds}; run benchmarks/accuracy.py "
             "run first."
         )
     for run in (run for run in ended if not is_judged(run, options.results_dir, name, lacks)):

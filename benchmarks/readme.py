@@ -22,6 +22,7 @@ from accuracy_statistics import NOTES
 from ensemble import ENSEMBLE
 from inference_choices import CHOICES
 from robustness import ROBUSTNESS
+from scripts.errors import one_sentence
 from tuned_rules import RULES
 from uncertainty import UNCERTAINTY
 
@@ -114,6 +115,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if the README is out of date")
     options = parser.parse_args()
+    return one_sentence(lambda: _main(options))
+
+
+def _main(options: argparse.Namespace) -> int:
     text = README.read_text(encoding="utf-8")
     new = rendered(text)
     if options.check:

@@ -29,7 +29,8 @@ from accuracy_run import Run
 from accuracy_scores import EMPTY_REGIONS, scores
 from accuracy_sides import NNUNET, OURS, PUBLISHED
 from accuracy_statistics import NOTES, PRESENT, column, interval, markdown, row, span
-from kept_runs import Trained, by_recipe, command_line, judge, load, restored, run_each
+from kept_results import by_recipe, load, restored
+from kept_runs import Trained, command_line, judge, run_each
 from perturbations import ORIENTATION, Perturbation, perturbations
 from scripts.cases import items as datalist_items
 from scripts.cases import whole_datalist
@@ -136,8 +137,8 @@ def text(folder: Path, minutes: float, folds: int = FOLDS) -> str:
             loss = pairs_of(plain, changed) if change != PLAIN else []
             cells += [mean_of(list(changed.values())), span(interval(column(loss, PRESENT))) if loss else ""]
         for name in others:
-            pairs = pairs_of(values[first].get(change, {}), values[name].get(change, {}))
-            cells.append(f"{span(interval(column(pairs, PRESENT)), sign='+')} (n {len(pairs)})" if pairs else "")
+            pairs = column(pairs_of(values[first].get(change, {}), values[name].get(change, {})), PRESENT)
+            cells.append(f"{span(interval(pairs), sign='+')} (n {len(pairs)})" if len(pairs) else "")
         rows.append(cells)
     head = [
         "",
@@ -152,8 +153,9 @@ def text(folder: Path, minutes: float, folds: int = FOLDS) -> str:
 
 
 def mean_of(rows: Sequence[Sequence[float]]) -> str:
-    """``0.812 (n 10)``, or nothing of no case."""
-    return f"{column(rows, PRESENT).mean():.3f} (n {len(rows)})" if rows else ""
+    """``0.812 (n 10)``, or nothing of no case that has a region."""
+    values = column(rows, PRESENT)
+    return f"{values.mean():.3f} (n {len(values)})" if len(values) else ""
 
 
 def values_of(results: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[float]]]:

@@ -3,10 +3,11 @@
     python benchmarks/tuned_rules.py run --minutes 10
     python benchmarks/tuned_rules.py table --minutes 10
 
-Nothing is trained. A rule is taken if its gain is more than its standard error over cases, and, for comparison, if it
-has any. Each patient's probabilities come from the network that has not seen it; the rules for the patients
-of a fold are those that ``python -m scripts.tune_postprocessing`` would choose on the patients of all other folds. A
-fold that is run later changes what the others' rules are tuned on, so all folds are run in one go.
+Nothing is trained. A rule is taken if its gain is more than its standard error over patients, and, for comparison, if
+there is any gain. Each patient's probabilities come from the network that has not seen it; the rules for the patients
+of a fold are those that ``python -m scripts.tune_postprocessing`` would choose on the patients of all other folds,
+whose networks, as in any cross-validation, were trained on the fold's own patients too. A fold that is run later
+changes what the others' rules are tuned on, so all folds are run in one go.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from accuracy_scores import scores
 from accuracy_sides import OURS, PUBLISHED, make_side
 from accuracy_statistics import NOTES
 from inference_choices import DEFAULT, recipe_text
-from kept_runs import Trained, by_recipe, command_line, load, open_run, restored
+from kept_results import by_recipe, load, restored
+from kept_runs import Trained, chosen_folds, command_line, open_run
 from scripts.errors import InputError, one_sentence
 from scripts.files import write_json
 from scripts.labels import REGIONS
@@ -41,7 +43,6 @@ SIDES = (OURS, PUBLISHED)
 TUNED, GREEDY = "rules tuned on the other folds", "rules that took any gain there"
 # Way to the standard errors that a gain must be more than.
 WAYS = {TUNED: LEAST_ERRORS, GREEDY: 0.0}
-LEAST_FOLDS = 2
 
 
 def find(trained: Sequence[Trained]) -> list[dict[str, Any]]:
@@ -53,12 +54,13 @@ def find(trained: Sequence[Trained]) -> list[dict[str, Any]]:
     Returns:
         A result a run, in their order.
     """
-    plain = [segment(one, "plain", {"save_probabilities": True}) for one in trained]
+    for one in trained:
+        segment(one, "probabilities", {"save_probabilities": True})
     held_out = [held_out_cases(one) for one in trained]
     found = []
     for number, one in enumerate(trained):
         others = [case for other, cases in enumerate(held_out) if other != number for case in cases]
-        search, ways, chosen = Search(others, REGIONS), {DEFAULT: plain[number]}, {}
+        search, ways, chosen = Search(others, REGIONS), {DEFAULT: segment(one, "default", {})}, {}
         for way, errors in WAYS.items():
             rules, _ = search.best(errors=errors)
             file = place(one, f"{errors:g}.json")
@@ -86,7 +88,7 @@ def segment(trained: Trained, name: str, knobs: Mapping[str, Any]) -> dict[str, 
 
 def held_out_cases(trained: Trained) -> list[TunedCase]:
     """The test cases of a fold with the probabilities of its network."""
-    fold, folder = trained.fold, place(trained, "plain")
+    fold, folder = trained.fold, place(trained, "probabilities")
     return [read_case(item, folder, fold.label_scheme, REGIONS) for item in fold.test]
 
 
@@ -98,9 +100,26 @@ def text(folder: Path, minutes: float, folds: int = FOLDS) -> str:
     """
     told = []
     for name, results in by_recipe(load(folder, minutes, folds)).items():
+        refuse_other_folds(folder, name, results)
         chosen = [f"- {name}, fold {result['fold']}: {in_words(result['rules'][TUNED])}" for result in results]
-        told.append("\n".join([recipe_text(name, results, minutes), "", *chosen]))
+        told.append("\n".join([recipe_text(name, results, minutes, folds), "", *chosen]))
     return "\n\n".join(told)
+
+
+def refuse_other_folds(folder: Path, name: str, results: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse results whose rules were not tuned on the cases of the other folds that there are.
+
+    Raises:
+        InputError: naming the fold.
+    """
+    tested = [set(result["ways"][DEFAULT]["dice"]) for result in results]
+    for number, result in enumerate(results):
+        others = set().union(*(cases for other, cases in enumerate(tested) if other != number))
+        if set(result["tuned_on"]) != others:
+            raise InputError(
+                f"{folder}: the rules of {name}, fold {result['fold']}, were tuned on {len(result['tuned_on'])} cases, "
+                f"but the other folds there have {len(others)}; run benchmarks/tuned_rules.py run again."
+            )
 
 
 def in_words(rules: Mapping[str, Any]) -> str:
@@ -108,7 +127,7 @@ def in_words(rules: Mapping[str, Any]) -> str:
     words = [f"{region} above {value:g}" for region, value in rules["thresholds"].items()]
     if rules["min_enhancing_mm3"]:
         sure = rules["sure_enhancing"]
-        unless = "" if sure is None else f" unless its mean probability is {sure:g}"
+        unless = "" if sure is None else f" unless its mean probability is {sure:g} or more"
         words.append(f"less than {rules['min_enhancing_mm3']:g} mm3 of ET are core{unless}")
     words += [f"{region} components of {value:g} mm3 or more" for region, value in rules["min_component_mm3"].items()]
     return ", ".join(words) or "none"
@@ -130,18 +149,25 @@ def _main(options: argparse.Namespace) -> int:
     if options.fold is not None:
         raise InputError(f"--fold {options.fold}: rules for a fold are tuned on the others; leave it out.")
     torch.set_num_threads(1)
-    for side in [options.side] if options.side else SIDES:
-        runs = [Run(side, options.minutes, fold, options.variant, folds=options.folds) for fold in range(options.folds)]
-        ended = [restored(run, results) for run in runs if run.result_file(results).is_file()]
-        if len(ended) < LEAST_FOLDS:
-            raise InputError(
-                f"{results}: holds {len(ended)} runs of {side} of {options.minutes:g} minutes, but rules are tuned on "
-                "other folds than they are tried on; run benchmarks/accuracy.py run in two folds at least."
-            )
-        trained = [open_run(run, options.dataset_dir, options.work_dir, results) for run in ended]
+    found = {side: ended_runs(side, options) for side in ([options.side] if options.side else SIDES)}
+    if not any(found.values()):
+        raise InputError(
+            f"{results}: holds no two folds of {' or '.join(found)} of {options.minutes:g} minutes, variant "
+            f"{options.variant}, but rules are tuned on other folds than they are tried on; run benchmarks/accuracy.py "
+            "run first."
+        )
+    for runs in found.values():
+        trained = [open_run(run, options.dataset_dir, options.work_dir, results) for run in runs]
         for one, made in zip(trained, find(trained), strict=True):
             write_json(results / RULES / f"{one.run.name}.json", one.about | made)
     return 0
+
+
+def ended_runs(side: str, options: argparse.Namespace) -> list[Run]:
+    """The folds of a side that have a result; none where there is but one."""
+    runs = [Run(side, options.minutes, fold, options.variant, folds=options.folds) for fold in chosen_folds(options)]
+    ended = [run for run in runs if run.result_file(options.results_dir).is_file()]
+    return [restored(run, options.results_dir) for run in ended] if len(ended) > 1 else []
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ from accuracy_folds import FOLDS, read_image
 from accuracy_scores import scores
 from accuracy_sides import OURS, make_side
 from accuracy_statistics import COLUMNS, MEAN, markdown, row
-from kept_runs import Trained, by_recipe, command_line, judge_one_side, load
+from kept_results import by_recipe, load
+from kept_runs import Trained, command_line, judge_one_side
 from perturbations import brain_of
 from scipy import stats
 from scripts.calibration import Reliability, coverage_curve, dice_at_coverage, rank_correlation, reliability
@@ -81,16 +82,18 @@ def text(folder: Path, minutes: float, folds: int = FOLDS) -> str:
         InputError: nothing has been run with that budget, or what has does not belong together.
     """
     found = by_recipe(load(folder, minutes, folds))
-    told = [recipe_text(name, results, minutes) for name, results in found.items()]
+    told = [recipe_text(name, results, minutes, folds) for name, results in found.items()]
     return "\n\n".join([*told, f"p is {P_VALUE}."])
 
 
-def recipe_text(name: str, found: Sequence[Mapping[str, Any]], minutes: float) -> str:
+def recipe_text(name: str, found: Sequence[Mapping[str, Any]], minutes: float, folds: int) -> str:
     """Both tables of one recipe."""
     reliable = [[way, *cells] for way in WAYS for cells in calibration(result[way] for result in found)]
     ranked = [[way, *ranking([result[way] for result in found])] for way in WAYS]
     head = ["", "region", "ECE", "ECE, mean of cases", "ECE of p above 1/15", "ECE of a network that always says 0"]
-    title = f"Expected calibration error over the brain, {name} after {minutes:g} CPU minutes of training:"
+    title = (
+        f"Expected calibration error over the brain, {name} after {minutes:g} CPU minutes of training, {folds} folds:"
+    )
     lines = [title, "", *markdown(head, reliable), ""]
     lines += [f"The Dice that {name} expects of a case, against the mean Dice that it has:", ""]
     head = ["", "cases", "mean Dice", "of the surer half", "of the surest 1, 2, ...", "rank correlation (p)"]

@@ -14,11 +14,16 @@ from sm_launch.views import CREATE_PROCESSING, CREATE_TUNING, Training, channels
 WARM_POOL_LIMIT_S = 3600
 WHEELS_CHANNEL = "wheels"
 LONGEST_RUN_S = 28 * 24 * 3600
-# A name, extras, versions and a marker, as PEP 508 has them; packaging reads it better, and would be a dependency.
-_VERSION = r"(?:===|~=|==|!=|<=|>=|<|>)\s*[\w.*+!-]+"
+# A name, extras, versions, a marker and pip's options, as PEP 508 and pip have them; packaging reads it better, and
+# would be a dependency.
+_VERSION = r"(?:===|~=|==|!=|<=|>=|<|>)\s*[\w.*+!-]*[\w*]"
+_VERSIONS = rf"{_VERSION}(?:\s*,\s*{_VERSION})*\s*,?"
 _PACKAGE = re.compile(
-    rf"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?\s*(?:\[[\w\s,.-]*\]\s*)?(?:{_VERSION}\s*(?:,\s*{_VERSION}\s*)*)?(?:;.+)?"
+    rf"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?\s*(?:\[[\w\s,.-]*\]\s*)?(?:\(\s*{_VERSIONS}\s*\)|{_VERSIONS})?"
+    r"\s*(?:;.+?)?(?:\s--\S.*)?"
 )
+# What ends a line: a comment, or that it goes on in the next one.
+_END = re.compile(r"\s#.*|\\\s*$")
 
 
 def longest_run(plan: Plan) -> Iterator[str]:
@@ -155,9 +160,10 @@ def package_lines(plan: Plan) -> Iterator[str]:
     jobs = [(one.step, one.request) for one in trainings(plan)]
     for step, request in [*jobs, *((step, step.request) for step in of(plan, CREATE_PROCESSING))]:
         for line in packages(plan, request):
+            wanted = _END.sub("", line).strip()
             # Options, files and addresses are pip's own to judge.
-            own = line.startswith(("-", ".", "/")) or "://" in line
-            if not own and not _PACKAGE.fullmatch(line.partition(" #")[0].strip()):
+            own = line.startswith(("-", ".")) or "/" in line.split()[0] or "://" in line
+            if not own and not _PACKAGE.fullmatch(wanted):
                 yield (
                     f"{step.name}: requirements.txt has the line {line!r}, which pip does not read; write a name with "
                     "a version, such as nibabel==5.3.2."

@@ -1,10 +1,11 @@
-"""The search for rules of postprocessing: one value at a time, and only what clearly raises the mean Dice is taken.
+"""The search for rules of postprocessing: one value at a time, and only what raises the mean Dice beyond its error.
 
 Greedy, as nnU-Net chooses its postprocessing (Isensee et al. 2021, 10.1038/s41592-020-01008-z: only what improves the
-cross-validation is applied). A grid of everything at once would fit the few cases there are, and so does whatever
-raises their mean by a hair: a rule is taken if its gain is more than the gain's standard error over cases (the rule of
-one standard error, Breiman et al. 1984, Classification and Regression Trees). benchmarks/tuned_rules.py measures what
-is left of the gain in patients that chose nothing.
+cross-validation is applied). A grid of everything at once would fit the few patients there are, and so does whatever
+raises their mean by a hair: a value is eligible if its gain is more than the gain's standard error over patients (after
+the rule of one standard error of Breiman et al. 1984, Classification and Regression Trees), and the best of those is
+taken. That is a mild guard, not a test: of eight values tried, one often passes by chance. benchmarks/tuned_rules.py
+measures what is left of the gain in patients that chose nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from scripts.rules import Rules
 
 # Standard errors that a gain must be more than.
 LEAST_ERRORS = 1.0
+# Of a cross-validation of the search.
+LEAST_PATIENTS = 3
 
 Candidates = Callable[[Rules], Iterator[tuple[Any, Rules]]]
 
@@ -45,12 +48,14 @@ class TunedCase:
         probabilities: float32 (R, h, w, d), on the native grid.
         truth: uint8 masks of the same shape.
         voxel_mm3: volume of a voxel.
+        patient: whose scan it is; the cases of a patient count as one.
     """
 
     name: str
     probabilities: torch.Tensor
     truth: torch.Tensor
     voxel_mm3: float
+    patient: str
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,10 @@ class Trial:
     Attributes:
         rule: its name, such as ``thresholds.WT``.
         values: its candidates.
-        mean_dice: that of each, with the rules taken before.
-        gain: of the best of them on those rules.
-        standard_error: of that gain; None of a single case.
-        taken: the best, or None where its gain is too little.
+        mean_dice: that of each over patients, with the rules taken before.
+        gain: on those rules, of the one that is taken, else of the best.
+        standard_error: of that gain over patients; None of a single one.
+        taken: the best of those whose gain is enough, or None.
     """
 
     rule: str
@@ -96,6 +101,11 @@ class Search:
         self.regions = tuple(regions)
         self._tables: dict[str, np.ndarray] = {}
 
+    @property
+    def patients(self) -> list[str]:
+        """Whose cases they are, none twice."""
+        return list(dict.fromkeys(case.patient for case in self.cases))
+
     def table(self, rules: Rules) -> np.ndarray:
         """What :func:`dice_table` tells of all cases, (cases, regions)."""
         # Rules hold tables, which cannot be hashed.
@@ -104,39 +114,53 @@ class Search:
             self._tables[key] = dice_table(self.cases, self.regions, rules)
         return self._tables[key]
 
-    def best(self, without: int | None = None, errors: float = LEAST_ERRORS) -> tuple[Rules, list[Trial]]:
-        """The rules that clearly raise the mean Dice over cases and regions, and all that was tried.
+    def means(self, rules: Rules, without: str | None = None) -> np.ndarray:
+        """Mean Dice over regions of each patient but ``without``, (patients,)."""
+        of_cases = self.table(rules).mean(axis=1)
+        owners = np.array([case.patient for case in self.cases])
+        return np.array([of_cases[owners == patient].mean() for patient in self.patients if patient != without])
+
+    def best(self, without: str | None = None, errors: float = LEAST_ERRORS) -> tuple[Rules, list[Trial]]:
+        """The rules that raise the mean Dice over patients and regions, and all that was tried.
 
         Args:
-            without: index of a case that is not looked at; None looks at all.
+            without: a patient who is not looked at; None looks at all.
             errors: standard errors that the gain of a rule must be more than; with 0 any gain is taken.
 
         Returns:
-            The rules, which for a single case are none, and every trial.
+            The rules, which for a single patient are none unless ``errors`` is 0, and every trial.
         """
-        kept = np.arange(len(self.cases)) != (-1 if without is None else without)
         rules, trials = Rules(), []
         for name, candidates in _stages(self.regions):
             values, found = zip(*candidates(rules), strict=True)
-            means = [float(self.table(candidate)[kept].mean()) for candidate in found]
-            top = int(np.argmax(means))
-            gain, error = mean_and_error((self.table(found[top]) - self.table(rules))[kept].mean(axis=1))
-            least = math.inf if error is None else errors * error
-            improves = gain > max(least, 0.0) and not math.isclose(gain, least)
-            if improves:
+            before, after = self.means(rules, without), [self.means(one, without) for one in found]
+            gains = [mean_and_error(means - before) for means in after]
+            enough = [index for index, gain in enumerate(gains) if is_enough(*gain, errors)]
+            top = max(enough or range(len(gains)), key=lambda index: gains[index][0])
+            taken = values[top] if enough else None
+            if enough:
                 rules = found[top]
-            trials.append(Trial(name, list(values), means, gain, error, values[top] if improves else None))
+            trials.append(Trial(name, list(values), [float(means.mean()) for means in after], *gains[top], taken))
         return rules, trials
 
     def left_out(self) -> np.ndarray | None:
-        """Dice of each case by the rules that the others alone choose, (cases, regions); None for a single case.
+        """Dice of each case by the rules that the other patients choose, (cases, regions); None of fewer than three.
 
         Leave-one-out cross-validation (Stone 1974, 10.1111/j.2517-6161.1974.tb00994.x): what the search gains on the
-        cases that it chose by is too high an estimate of what it gains on new ones.
+        patients that it chose by is too high an estimate of what it gains on new ones. Of two, the one that is left
+        has no standard error to choose by.
         """
-        if len(self.cases) < 2:
+        if len(self.patients) < LEAST_PATIENTS:
             return None
-        return np.stack([self.table(self.best(without=index)[0])[index] for index in range(len(self.cases))])
+        rules = {patient: self.best(without=patient)[0] for patient in self.patients}
+        return np.stack([self.table(rules[case.patient])[index] for index, case in enumerate(self.cases)])
+
+
+def is_enough(gain: float, error: float | None, errors: float) -> bool:
+    """Whether a gain is more than so many of its standard errors; one without an error is so only if none is asked."""
+    if error is None:
+        return errors == 0 and gain > 0
+    return gain > errors * error and not math.isclose(gain, errors * error)
 
 
 def mean_and_error(values: np.ndarray) -> tuple[float, float | None]:

@@ -88,7 +88,8 @@ def read_case(item: Mapping[str, Any], prediction_dir: Path, label_scheme: str, 
     masks = labels_to_regions(labels, get_scheme(label_scheme), regions, item["case"], torch.uint8)
     box = nonzero_box((probabilities > min(THRESHOLDS)) | (masks > 0)) or (slice(0, 1),) * 3
     cut = (slice(None), *box)
-    return TunedCase(item["case"], probabilities[cut].clone(), masks[cut].clone(), voxel_mm3(truth.affine))
+    volume = voxel_mm3(truth.affine)
+    return TunedCase(item["case"], probabilities[cut].clone(), masks[cut].clone(), volume, item["patient"])
 
 
 def tuned(cases: Sequence[TunedCase], regions: Sequence[str], ckpt_dirs: Sequence[str]) -> dict[str, Any]:
@@ -145,8 +146,8 @@ def table(about: Mapping[str, Any]) -> str:
     )
     crossed = dice["cross_validated_gain"]
     lines.append(
-        f"gain on the cases that chose the rules {dice['gain']:+.4f}; cross-validated, each case by the rules of the "
-        f"others, {'not known of one case' if crossed is None else f'{crossed:+.4f}'}"
+        f"gain on the cases that chose the rules {dice['gain']:+.4f}; cross-validated, each patient by the rules of "
+        f"the others, {'not known of fewer than three' if crossed is None else f'{crossed:+.4f}'}"
     )
     return "\n".join(lines)
 

@@ -397,27 +397,20 @@ def test_a_variant_of_ours_is_compared_with_other_systems_and_ours_with_all(tmp_
 
 
 def test_changes_of_our_recipe_are_one_table(tmp_path: Path) -> None:
-    curve = [(2, 0.1), (16, 0.5)]
+    curve = [(1, 0.05), (2, 0.1), (16, 0.5)]
     for fold, patients in enumerate(("abc", "def")):
-        kept(tmp_path, "ours", fold, dict.fromkeys(patients, 0.5), curve, folds=2)
-        kept(
-            tmp_path / "other",
-            "ours",
-            fold,
-            dict.fromkeys(patients, 0.6),
-            curve,
-            folds=2,
-            variant="ema",
-            recipe_sha256="e",
-        )
-        name = f"ours-16min-fold{fold}of2.json"
-        shutil.move(tmp_path / "other" / name, tmp_path / f"ema-{fold}.json")
+        empty = {"empty_regions": {case: ["ET"] for case in patients}}
+        dice = {case: {"TC": 0.6, "WT": 0.8, "ET": 0.0} for case in patients}
+        kept(tmp_path, "ours", fold, dict.fromkeys(patients, 0.5), curve, folds=2, **empty)
+        more = {"variant": "ema", "recipe_sha256": "e", "dice": dice} | empty
+        kept(tmp_path / "other", "ours", fold, dict.fromkeys(patients, 0.6), curve, folds=2, **more)
+        shutil.move(tmp_path / f"other/ours-16min-fold{fold}of2.json", tmp_path / f"ema-{fold}.json")
     printed = changes.changes_text(table.load(tmp_path)).splitlines()
     assert printed[0] == "Dice after 16 CPU minutes of training, 2 folds, and what it is more than that of ours:"
     assert printed[4] == "| ours | 6 | 30 | 0.100 | 0.500 | 0.500 | 0.500 | 0.500 | 0.500 | | |"
-    gain = "+0.100 (+0.100 to +0.100)"
-    assert printed[5] == f"| ema | 6 | 30 | 0.100 | 0.600 | 0.600 | 0.600 | 0.600 | 0.600 | {gain} | {gain} |"
-    assert printed[-1].endswith("has no voxel: none.")
+    gains = "-0.033 (-0.033 to -0.033) | +0.200 (+0.200 to +0.200)"
+    assert printed[5] == f"| ema | 6 | 30 | 0.100 | 0.600 | 0.800 | 0.000 | 0.467 | 0.700 | {gains} |"
+    assert printed[-1].endswith("has no voxel: ET in 6 of the cases.")
 
 
 def test_an_interval_is_the_spread_of_means_of_resampled_patients() -> None:

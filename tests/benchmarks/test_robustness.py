@@ -25,10 +25,11 @@ from tiny import TINY, write_brats_folders
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 
-choices, clock, ensemble, folds, kept_runs, perturbations, robustness = (
+choices, clock, ensemble, folds, kept_results, kept_runs, perturbations, robustness = (
     importlib.import_module(name)
     for name in (
-        "inference_choices", "accuracy_clock", "ensemble", "accuracy_folds", "kept_runs", "perturbations", "robustness",
+        "inference_choices", "accuracy_clock", "ensemble", "accuracy_folds", "kept_results", "kept_runs",
+        "perturbations", "robustness",
     )
 )  # fmt: skip
 runs, scoring, sides, tuned_rules, uncertainty = (
@@ -234,11 +235,14 @@ def test_weights_of_a_training_that_has_not_ended_are_refused(kept: Kept, tmp_pa
 
 def test_a_variant_is_judged_by_the_overrides_that_its_result_notes(kept: Kept, tmp_path: Path) -> None:
     named = runs.Run("ours", 40, 1, "small")
-    assert kept_runs.restored(named, kept.folder) == kept.run != named
+    assert kept_results.restored(named, kept.folder) == kept.run != named
     copy = Path(shutil.copytree(kept.folder, tmp_path / "copy"))
+    for name, place in (("augment.json", "recipe/augment.json"), ("full.json", "full.json")):
+        write_json(kept.run.result_file(copy), kept.result | {"configs": [name]})
+        assert kept_results.restored(named, copy).configs == (BENCHMARKS.parent / "bundle/configs" / place,)
     write_json(kept.run.result_file(copy), kept.result | {"configs": ["gone.json"]})
-    with pytest.raises(InputError, match=r"small-40min-fold1.json: was trained with gone.json, which is not in "):
-        kept_runs.restored(named, copy)
+    with pytest.raises(InputError, match=r"small-40min-fold1.json: was trained with gone.json, of which .* has 0"):
+        kept_results.restored(named, copy)
 
 
 def test_rules_for_a_fold_are_tuned_on_the_others(
@@ -248,7 +252,7 @@ def test_rules_for_a_fold_are_tuned_on_the_others(
     asked = ["run", "--minutes", "40", "--side", "ours", "--variant", "small", "--results_dir", str(folder)]
     asked += ["--work_dir", str(folder), "--dataset_dir", str(kept.data)]
     assert tuned_rules.main(asked) == 1
-    assert "holds 1 runs of ours of 40 minutes, but rules are tuned on other folds" in capsys.readouterr().err
+    assert "holds no two folds of ours of 40 minutes, variant small" in capsys.readouterr().err
     other = keep(dataclasses.replace(kept.run, fold=0), kept.data, folder, 1e9, EPOCHS)
     assert tuned_rules.main([*asked, "--fold", "0"]) == 1
     assert tuned_rules.main(asked) == 0
@@ -258,7 +262,7 @@ def test_rules_for_a_fold_are_tuned_on_the_others(
         assert result["ways"]["default"]["dice"] == own.result["dice"]
     regions, scheme = ("TC", "WT", "ET"), folds.make_fold(kept.data, 1).label_scheme
     parts = [folds.make_fold(kept.data, fold).test for fold in (0, 1)]
-    labels = [folder / f"tuned_rules/small-40min-fold{fold}/plain" for fold in (0, 1)]
+    labels = [folder / f"tuned_rules/small-40min-fold{fold}/probabilities" for fold in (0, 1)]
     cases = [[read_case(item, labels[fold], scheme, regions) for item in part] for fold, part in enumerate(parts)]
     for way, errors in tuned_rules.WAYS.items():
         rules, _ = Search(cases[0], regions).best(errors=errors)
@@ -267,15 +271,80 @@ def test_rules_for_a_fold_are_tuned_on_the_others(
         for case, dice in made[1]["ways"][way]["dice"].items():
             assert [dice[region] for region in regions] == pytest.approx(by_rules[case], abs=1e-6)
     printed = tuned_rules.text(folder / "tuned_rules", 40).splitlines()
-    assert printed[0].startswith("Dice of small after 40 CPU minutes") and printed[5].startswith("| rules tuned on the")
+    assert printed[0].startswith("Dice of small after 40 CPU minutes of training, 5 folds") and printed[5].startswith(
+        "| rules tuned on the"
+    )
     assert printed[-1] == f"- small, fold 1: {tuned_rules.in_words(made[1]['rules'][tuned_rules.TUNED])}"
+
+
+def test_rules_of_other_folds_than_there_are_make_no_table(tmp_path: Path) -> None:
+    judged(tmp_path, 0, ways={"default": {"dice": {"a": {}}}}, tuned_on=["b", "c"])
+    judged(tmp_path, 1, ways={"default": {"dice": {"b": {}}}}, tuned_on=["a"])
+    with pytest.raises(InputError, match="the rules of ours, fold 0, were tuned on 2 cases, but the other folds there"):
+        tuned_rules.text(tmp_path, 40)
+
+
+def judged(folder: Path, fold: int, folds_in_all: int = 5, variant: str = "ours", **more: Any) -> None:
+    """What a judge keeps of a run, as far as tables need it."""
+    about = {"side": "ours", "variant": variant, "minutes": 40, "fold": fold, "folds": folds_in_all, "device": "cpu"}
+    digests = {"recipe_sha256": variant, "cases_sha256": "c", "weights_sha256": "w", "empty_regions": {}}
+    write_json(folder / f"{variant}-{fold}of{folds_in_all}.json", about | digests | more)
+
+
+def alike(value: float) -> dict[str, float]:
+    return dict.fromkeys(("TC", "WT", "ET"), value)
+
+
+def test_changes_are_paired_with_the_same_change_of_the_other_recipe(tmp_path: Path) -> None:
+    for variant, plain, changed in (("ours", 0.8, 0.7), ("ema", 0.6, 0.3)):
+        dice = {"as it is": {"a": alike(plain)}, "no T1w": {"a": alike(changed)}}
+        judged(tmp_path, 0, variant=variant, dice=dice, empty_regions={"a": []})
+    judged(tmp_path, 0, 2, dice={"as it is": {"z": alike(0)}}, empty_regions={"z": []})
+    printed = robustness.text(tmp_path, 40).splitlines()
+    assert printed[2] == "| | ours | its loss | ema | its loss | ours less ema |"
+    assert printed[4] == "| as it is | 0.800 (n 1) | | 0.600 (n 1) | | +0.200 (n 1) |"
+    assert printed[5] == "| no T1w | 0.700 (n 1) | 0.100 | 0.300 (n 1) | 0.300 | +0.400 (n 1) |"
+    assert "| as it is | 0.000 (n 1) | |" in robustness.text(tmp_path, 40, 2)
+    with pytest.raises(InputError, match="holds no result of 40 minutes in 3 folds"):
+        robustness.text(tmp_path, 40, 3)
+
+
+def test_an_ensemble_of_members_that_were_trained_anew_makes_no_table(tmp_path: Path) -> None:
+    folder, weights = tmp_path / "ensemble", {"seed43": "old", "seed44": "w"}
+    scored = {"alone": {name: {"a": alike(0.5)} for name in weights}, "together": {"a": alike(0.6)}}
+    judged(folder, 0, 2, "seed43+seed44", weights_sha256=weights, empty_regions={"a": []}, **scored)
+    for name in weights:
+        run = runs.Run("ours", 40, 0, name, folds=2).result_file(tmp_path)
+        write_json(run, {"weights_sha256": weights[name]})
+    assert "| together less the mean | +0.100 |" in ensemble.text(folder, 40, 2)
+    write_json(runs.Run("ours", 40, 0, "seed43", folds=2).result_file(tmp_path), {"weights_sha256": "new"})
+    with pytest.raises(InputError, match=r"is of other weights than .*seed43-40min-fold0of2.json has now"):
+        ensemble.text(folder, 40, 2)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (["--fold", "9"], "--fold 9: there are 5 folds, from 0 to 4."),
+        (["--folds", "1"], "--folds 1: at least 2 are wanted"),
+        (
+            ["--variant", "nosuch", "--fold", "3"],
+            "no trained run of nosuch, nnunet-nosuch, published-nosuch, 40 minutes, fold 3 of 5",
+        ),
+    ],
+)
+def test_what_was_not_run_is_named(
+    asked: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert robustness.main(["run", "--minutes", "40", "--results_dir", str(tmp_path), *asked]) == 1
+    assert words in capsys.readouterr().err
 
 
 def test_rules_are_told_without_those_that_do_nothing() -> None:
     assert tuned_rules.in_words(asdict(Rules())) == "none"
     rules = Rules({"WT": 0.4}, {"TC": 16.0}, min_enhancing_mm3=73.0, sure_enhancing=0.9)
     assert tuned_rules.in_words(asdict(rules)) == (
-        "WT above 0.4, less than 73 mm3 of ET are core unless its mean probability is 0.9, "
+        "WT above 0.4, less than 73 mm3 of ET are core unless its mean probability is 0.9 or more, "
         "TC components of 16 mm3 or more"
     )
 
@@ -292,7 +361,7 @@ def test_an_ensemble_is_the_mean_of_its_members_probabilities(
     result = json.loads((folder / "ensemble/small+seed7-40min-fold1.json").read_text("utf-8"))
     assert result["alone"]["small"] == kept.result["dice"] != result["alone"]["seed7"]
     fold = folds.make_fold(kept.data, 1)
-    members = [kept_runs.restored(runs.Run("ours", 40, 1, name), folder) for name in ("small", "seed7")]
+    members = [kept_results.restored(runs.Run("ours", 40, 1, name), folder) for name in ("small", "seed7")]
     for run in members:
         knobs = {**run.knobs, "save_probabilities": True}
         sides.make_side("ours", fold, folder / run.kind / run.name, (), knobs).apply(
@@ -329,4 +398,6 @@ def test_every_run_that_has_ended_is_judged_once(
         assert made["machine"] == "marked"
         assert script.main(["table", *places]) == 0
         assert script.main(["run", "--minutes", "50", *places[2:], *work]) == 1
-        assert "holds no trained run of 50 minutes" in capfd.readouterr().err
+        assert (
+            "holds no trained run of ours, nnunet, published, 50 minutes, fold 0 1 2 3 4 of 5" in capfd.readouterr().err
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -34,7 +35,7 @@ def cases(change: object, count: int = 3, voxel_mm3: float = 2.0) -> list[TunedC
         truth = labels_to_regions(label, get_scheme("msd"), dtype=torch.uint8)
         probabilities = soft(truth)
         change(seed, probabilities, truth)
-        made.append(TunedCase(f"case_{seed}", probabilities, truth, voxel_mm3))
+        made.append(TunedCase(f"case_{seed}", probabilities, truth, voxel_mm3, f"patient_{seed}"))
     return made
 
 
@@ -89,7 +90,7 @@ def test_planted_island_is_removed() -> None:
 
 def test_one_region() -> None:
     planted = [
-        TunedCase(case.name, case.probabilities[WT:ET], case.truth[WT:ET], case.voxel_mm3) for case in cases(island)
+        replace(case, probabilities=case.probabilities[WT:ET], truth=case.truth[WT:ET]) for case in cases(island)
     ]
     rules, trials = Search(planted, ("WT",)).best()
     assert rules == Rules(min_component_mm3={"WT": 250.0})
@@ -110,7 +111,7 @@ def test_a_gain_of_two_cases_is_not_cross_validated() -> None:
     planted = cases(speck)
     search = Search(planted, REGIONS)
     # Without one of the two, the other is alone in gaining.
-    assert search.best()[0] != Rules() and search.best(without=0)[0] == Rules()
+    assert search.best()[0] != Rules() and search.best(without="patient_0")[0] == Rules()
     assert np.array_equal(search.left_out(), dice_table(planted, REGIONS, Rules()))
     content = tuned(planted, REGIONS, [])["tuned_on"]["mean_dice"]
     assert content["gain"] > 0.1 and content["cross_validated_gain"] == 0
@@ -135,10 +136,44 @@ def test_a_gain_that_all_cases_share_is_cross_validated() -> None:
     about = tuned(cases(timid), REGIONS, [])["tuned_on"]
     assert about["mean_dice"]["cross_validated_gain"] == pytest.approx(about["mean_dice"]["gain"])
     assert f"of the others, {about['mean_dice']['gain']:+.4f}" in table(about)
-    content = tuned(cases(timid, count=1), REGIONS, [])
-    alone = content["tuned_on"]
-    assert Rules(**content["rules"]) == Rules() and "unknown  no" in table(alone)
-    assert alone["mean_dice"]["cross_validated_gain"] is None and "not known of one case" in table(alone)
+
+
+def test_of_one_or_two_patients_nothing_is_cross_validated() -> None:
+    alone = tuned(cases(timid, count=1), REGIONS, [])
+    assert Rules(**alone["rules"]) == Rules() and "unknown  no" in table(alone["tuned_on"])
+    assert Search(cases(timid, count=1), REGIONS).best(errors=0)[0] == Rules(thresholds={"ET": 0.4})
+    two = tuned(cases(timid, count=2), REGIONS, [])
+    assert Rules(**two["rules"]) == Rules(thresholds={"ET": 0.4})
+    for content in (alone, two):
+        assert content["tuned_on"]["mean_dice"]["cross_validated_gain"] is None
+        assert "not known of fewer than three" in table(content["tuned_on"])
+
+
+def test_the_cases_of_a_patient_are_one_vote() -> None:
+    """Three scans of a patient with the speck, and three patients without: what one patient alone gains."""
+    of_one = [replace(case, patient="patient_0") for case in cases(speck, count=2)]
+    planted = [*of_one, *cases(nothing, count=5)[2:]]
+    assert Search(planted, REGIONS).best()[0] == Rules()
+    apart = [replace(case, patient=case.name) for case in planted]
+    assert Search(apart, REGIONS).best()[0].min_enhancing_mm3 == 73
+    search = Search([*of_one, *cases(speck, count=1), *cases(nothing, count=5)[2:]], REGIONS)
+    assert search.patients == ["patient_0", "patient_2", "patient_3", "patient_4"]
+    assert search.means(Rules(), without="patient_0").tolist() == [1, 1, 1]
+
+
+def test_a_steady_value_is_taken_before_a_better_one_that_a_single_case_makes() -> None:
+    """At 0.42 a few voxels of every case are found; at 0.37 half of one's ET, and in the others what is none."""
+
+    def mixed(seed: int, probabilities: torch.Tensor, truth: torch.Tensor) -> None:
+        voxels = torch.nonzero(truth[ET])
+        probabilities[ET][voxels[:3].unbind(1)] = 0.42
+        part = voxels[3 : len(voxels) // 2] if seed == 0 else torch.nonzero(truth[WT] - truth[ET])[:4]
+        probabilities[ET][part.unbind(1)] = 0.37
+
+    rules, trials = Search(cases(mixed, count=6), REGIONS).best()
+    (trial,) = (trial for trial in trials if trial.rule == "thresholds.ET")
+    assert trial.values[np.argmax(trial.mean_dice)] == 0.35
+    assert rules == Rules(thresholds={"ET": 0.4}) and trial.taken == 0.4
 
 
 @pytest.fixture
