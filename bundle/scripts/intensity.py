@@ -1,12 +1,11 @@
-"""Changes of a patch's intensities as drawn: noise, blur, brightness, contrast, low resolution, gamma; bias, dropout.
+"""Changes of a patch's intensities as drawn: noise, blur, brightness, contrast, low resolution, gamma, dropout.
 
-Each effect but the last two is nnU-Net's (batchgeneratorsv2), with the same numbers, and so is what becomes of the
-blank around the brain. nnU-Net normalises BraTS over nonzero voxels; it computes its effects, their means and extremes,
-over the whole patch, blank included, and last sets the blank to 0 again (``MaskImageTransform``). So here: statistics
-are those of the whole patch, and blank voxels end with what they had before, which is 0 plus the draw's offset. These
-effects then put no noise where inference shows zeros, and the brain's outline stays as sharp as it is there. The blank
-is what inference shows only where there is no offset: in recipe/augment.json (``shift`` 0), not in the default recipe
-(0.1).
+Each effect is nnU-Net's (batchgeneratorsv2), with the same numbers, and so is what becomes of the blank around the
+brain. nnU-Net normalises BraTS over nonzero voxels; it computes its effects, their means and extremes, over the whole
+patch, blank included, and last sets the blank to 0 again (``MaskImageTransform``). So here: statistics are those of the
+whole patch, and blank voxels end with what they had before, which is 0 plus the draw's offset. These effects then put
+no noise where inference shows zeros, and the brain's outline stays as sharp as it is there. The blank is what inference
+shows only where there is no offset: in recipe/augment.json (``shift`` 0), not in the default recipe (0.1).
 """
 
 from __future__ import annotations
@@ -38,9 +37,6 @@ def change(patch: torch.Tensor, intensity: Intensity, blank_value: np.ndarray) -
 
     value = tensor(blank_value)
     blank = ops.find_blank(patch, value)
-    if intensity.bias_field is not None:
-        # PyTorch's for any patch: it is drawn for few, and takes little of a step.
-        intensity_torch.bend(patch, tensor(intensity.bias_field), tensor(intensity.brain_level))
     if intensity.noise_std:
         ops.add_noise(patch, intensity.noise_seed, intensity.noise_std)
     if intensity.blur_sigma.any():

@@ -27,17 +27,10 @@ SWITCHES = (
     "gamma_prob",
     "modality_dropout_prob",
 )
-# Values of a bias field along each axis of a patch; it is linear between them.
-BIAS_NODES = 4
-# Mean of a modality over the brain, in its standard deviations there, which normalisation takes off: 1.9 to 4.2 in
-# ten patients of BraTS.
-BRAIN_LEVEL = (2.0, 4.0)
 # Voxels. A wider Gaussian leaves nothing to learn from, and its kernel would not fit a small patch.
 MOST_SIGMA = 5.0
 # A stronger noise, factor or exponent leaves nothing of a picture; single precision does not hold the largest numbers.
 MOST_FACTOR = 100.0
-# A factor of e at one standard deviation.
-MOST_BIAS = 1.0
 
 
 @dataclass(frozen=True)
@@ -54,9 +47,6 @@ class Intensity:
         inverted_gamma: exponent of the gamma curve on the negated channel.
         gamma: exponent of the gamma curve.
         dropped: whether the channel is made 0 everywhere, as a missing modality is after normalisation.
-        bias_field: before all others: logarithm of a smooth factor, as of an uneven coil, on nodes from corner to
-            corner of the patch, (C, n, n, n); None is no such factor.
-        brain_level: how far below 0 the factor takes no signal to be, in standard deviations of the brain.
     """
 
     noise_std: float
@@ -68,16 +58,13 @@ class Intensity:
     inverted_gamma: np.ndarray
     gamma: np.ndarray
     dropped: np.ndarray
-    bias_field: np.ndarray | None = None
-    brain_level: np.ndarray | None = None
 
     @property
     def changes_nothing(self) -> bool:
         """Whether every number is the neutral one."""
         factors = (self.brightness, self.contrast, self.resolution, self.inverted_gamma, self.gamma)
         kept = all((values == 1).all() for values in factors)
-        still = not (self.blur_sigma.any() or self.dropped.any())
-        return kept and still and self.noise_std == 0 and self.bias_field is None
+        return kept and self.noise_std == 0 and not self.blur_sigma.any() and not self.dropped.any()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,13 +84,9 @@ class IntensityRecipe:
         channel_prob: share of the channels that are blurred, or made coarse, in a patch that is.
         inverted_gamma_prob: probability of a gamma curve on the negated intensities.
         gamma_prob, gamma_range: probability of one on the intensities; an exponent a channel, of either curve.
-        bias_field_prob, bias_field_range: standard deviation of the logarithm of a smooth factor, a field a channel;
-            not nnU-Net's, but TorchIO's RandomBiasField and MONAI's RandBiasField.
         modality_dropout_prob, modality_dropout_most: as many channels as drawn uniformly from 1 to this are made 0.
     """
 
-    bias_field_prob: float = 0.0
-    bias_field_range: tuple[float, float] = (0.0, 0.4)
     noise_prob: float = 0.0
     noise_range: tuple[float, float] = (0.0, 0.1)
     blur_prob: float = 0.0
@@ -122,7 +105,7 @@ class IntensityRecipe:
     modality_dropout_most: int = 1
 
     def __post_init__(self) -> None:
-        for name in (*SWITCHES, "bias_field_prob", "channel_prob"):
+        for name in (*SWITCHES, "channel_prob"):
             refuse_no_probability(name, getattr(self, name))
         for name in ("brightness_range", "contrast_range", "gamma_range"):
             value = getattr(self, name)
@@ -131,7 +114,6 @@ class IntensityRecipe:
                     f"{name} is {shown(value)}; give two positive numbers of at most {MOST_FACTOR:g}, 1 between them."
                 )
         for name, least, most in (
-            ("bias_field_range", 0, MOST_BIAS),
             ("noise_range", 0, MOST_FACTOR),
             ("blur_range", 0, MOST_SIGMA),
             ("low_resolution_range", 0.01, 1),
@@ -159,12 +141,11 @@ class IntensityRecipe:
                 "must stay; lower it, or set modality_dropout_prob to 0."
             )
         probabilities = [getattr(self, name) for name in SWITCHES]
-        if not any(probabilities) and not self.bias_field_prob:
+        if not any(probabilities):
             return None
         rng = beside(rng)
-        bias_field, brain_level = self._draw_bias(beside(rng), channels)
         happens = dict(zip(SWITCHES, rng.random(len(SWITCHES)) < probabilities, strict=True))
-        if not any(happens.values()) and bias_field is None:
+        if not any(happens.values()):
             return None
 
         def where(name: str, values: np.ndarray, neutral: float) -> np.ndarray:
@@ -189,17 +170,8 @@ class IntensityRecipe:
             where("inverted_gamma_prob", inverted_gamma, 1),
             where("gamma_prob", gamma, 1),
             where("modality_dropout_prob", dropped, False),
-            bias_field,
-            brain_level,
         )
         return None if drawn.changes_nothing else drawn
-
-    def _draw_bias(self, rng: np.random.Generator, channels: int) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
-        """Field and brain level of each channel, if any, by a generator of their own: other draws stay as they are."""
-        if rng.random() >= self.bias_field_prob:
-            return None, None
-        nodes = (channels, BIAS_NODES, BIAS_NODES, BIAS_NODES)
-        return rng.normal(0, rng.uniform(*self.bias_field_range), nodes), rng.uniform(*BRAIN_LEVEL, channels)
 
 
 def refuse_no_probability(name: str, value: float) -> None:

@@ -14,18 +14,6 @@ _GAMMA = 0x9E3779B97F4A7C15
 _MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 
 
-def bend(patch: torch.Tensor, nodes: torch.Tensor, level: torch.Tensor) -> None:
-    """Multiply what lies above no signal, which is ``level`` below 0, by a smooth factor.
-
-    Args:
-        patch: is changed.
-        nodes: logarithm of the factor, (C, n, n, n), from corner to corner; linear between them.
-        level: standard deviations of the brain, (C,).
-    """
-    field = functional.interpolate(nodes[None], patch.shape[:3], mode="trilinear", align_corners=True)
-    patch.add_(level).mul_(field[0].movedim(0, -1).exp()).sub_(level)
-
-
 def splitmix64(seed: int, count: int, device: torch.device) -> torch.Tensor:
     """Outputs 0 to ``count`` of the generator SplitMix64 (Steele, Lea & Flood 2014), as int64 of the same bits.
 

@@ -161,7 +161,6 @@ KNOBS: dict[str, Wanted] = {
     "low_resolution_prob": SHARE,
     "inverted_gamma_prob": SHARE,
     "gamma_prob": SHARE,
-    "bias_field_prob": SHARE,
     "modality_dropout_prob": SHARE,
     "modality_dropout_most": Number(1, 1, whole=True),
     # Training.

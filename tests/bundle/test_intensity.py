@@ -12,7 +12,6 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 from monai.transforms import AdjustContrast, Resize
-from scipy.interpolate import RegularGridInterpolator
 from scipy.ndimage import gaussian_filter1d
 from scripts import compiled, intensity, intensity_compiled, intensity_torch
 from scripts.errors import InputError
@@ -201,50 +200,6 @@ def test_a_dropped_channel_is_a_missing_modality(way: str) -> None:
     assert (after[:4, ..., [0, 2]] == 0.25).all()
 
 
-def test_a_bias_field_is_a_smooth_factor_on_what_was_measured(way: str) -> None:
-    """z = (I - mean) / std, so I is std (z + mean / std); the factor is on I, and the blank stays as it is."""
-    before = patch((17, 13, 9))
-    before[:4] = 0.25
-    nodes = np.random.default_rng(0).normal(0, 0.3, (4, 3, 3, 3))
-    nodes[2] = 0
-    level = np.array([2.0, 3.0, 3.0, 4.0])
-    after = changed(before, replace(neutral(), bias_field=nodes, brain_level=level), blank=0.25)
-    assert (after[:4] == 0.25).all()
-    torch.testing.assert_close(after[..., 2], before[..., 2])
-    points = np.stack(np.meshgrid(*(np.linspace(0, 2, n) for n in (17, 13, 9)), indexing="ij"), -1)
-    for channel in (0, 1, 3):
-        factor = np.exp(RegularGridInterpolator((range(3),) * 3, nodes[channel])(points))[4:]
-        measured = before[4:, ..., channel].numpy() + level[channel]
-        np.testing.assert_allclose(after[4:, ..., channel], factor * measured - level[channel], atol=1e-5)
-
-
-def test_bias_fields_are_drawn_beside_the_others() -> None:
-    rng, count = np.random.default_rng(0), 2000
-    recipe = IntensityRecipe(bias_field_prob=0.3)
-    draws = [recipe.draw_intensity(np.random.default_rng(rng.integers(2**63)), 4) for _ in range(count)]
-    made = [drawn for drawn in draws if drawn is not None]
-    assert abs(len(made) / count - 0.3) < 0.03
-    deviations = np.array([drawn.bias_field.std() for drawn in made])
-    assert deviations.max() < 0.5 and abs(deviations.mean() - 0.2) < 0.02
-    levels = np.array([drawn.brain_level for drawn in made])
-    assert 2 <= levels.min() < 2.02 and 3.98 < levels.max() <= 4
-    # The nodes of the channels are no copies of one another.
-    assert (
-        abs(
-            np.corrcoef(
-                [drawn.bias_field[0, 0, 0, 0] for drawn in made], [drawn.bias_field[1, 0, 0, 0] for drawn in made]
-            )[0, 1]
-        )
-        < 0.2
-    )
-    with_bias = IntensityRecipe(**ALL, bias_field_prob=1.0).draw_intensity(np.random.default_rng(5), 4)
-    without = IntensityRecipe(**ALL).draw_intensity(np.random.default_rng(5), 4)
-    assert with_bias.bias_field.any() and without.bias_field is None
-    for field in fields(Intensity):
-        if field.name not in ("bias_field", "brain_level"):
-            np.testing.assert_array_equal(getattr(with_bias, field.name), getattr(without, field.name))
-
-
 @pytest.mark.parametrize("channels", [1, 3, 4, 16])
 def test_the_kernel_and_pytorch_agree(channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     if compiled.library("intensity") is None:
@@ -383,12 +338,8 @@ def test_patches_of_a_case_differ() -> None:
 @pytest.mark.parametrize(
     ("knob", "named"),
     [
-        *(
-            ({name: value}, name)
-            for name, value in itertools.product((*SWITCHES, "bias_field_prob", "channel_prob"), (-0.1, 1.5))
-        ),
+        *(({name: value}, name) for name, value in itertools.product((*SWITCHES, "channel_prob"), (-0.1, 1.5))),
         ({"noise_range": (-0.1, 0.1)}, "noise_range"),
-        ({"bias_field_range": (0.0, 1.1)}, "bias_field_range"),
         ({"blur_range": (1.0, 0.5)}, "blur_range"),
         ({"blur_range": (0.5, 9.0)}, "blur_range"),
         ({"brightness_range": (1.1, 1.2)}, "brightness_range"),
