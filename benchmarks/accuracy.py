@@ -137,14 +137,15 @@ def tables(kind: str, results: Path, device: Device) -> tuple[list[Group], str]:
 
 
 def tabulate(kind: str, results: Path, device: Device) -> None:
-    """Print the tables, and draw the curves.
+    """Print the tables, and draw the curves of systems side by side; of a dozen variants they would lie on one another.
 
     Raises:
         InputError: see :func:`tables`.
     """
     groups, told = tables(kind, results, device)
     sys.stdout.write(f"{NOTES}\n\n{told}\n")
-    draw(groups, results / folder_of(kind, device) / "curve.png", device.unit)
+    if kind == ACCURACY:
+        draw(groups, results / folder_of(kind, device) / "curve.png", device.unit)
 
 
 def parser() -> argparse.ArgumentParser:

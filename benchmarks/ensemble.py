@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,11 +25,11 @@ from accuracy_identity import RECIPE, WEIGHTS, digest
 from accuracy_run import Run
 from accuracy_scores import EMPTY_REGIONS, scores
 from accuracy_sides import OURS
-from accuracy_statistics import COLUMNS, NOTES, column, interval, markdown, row, span
+from accuracy_statistics import COLUMNS, column, interval, markdown, row, span
 from kept_results import by_recipe, load, restored
-from kept_runs import Trained, chosen_folds, command_line, open_run
+from kept_runs import Trained, answer, chosen_folds, command_line, open_run
 from scripts.ensemble import refuse_misfit
-from scripts.errors import InputError, one_sentence
+from scripts.errors import InputError
 from scripts.files import write_json
 
 ENSEMBLE = "ensemble"
@@ -70,7 +69,7 @@ def find(members: Sequence[Trained]) -> dict[str, Any]:
 
 
 def text(folder: Path, minutes: float, folds: int = FOLDS) -> str:
-    """A table of each ensemble in Markdown: its members, itself, and what it has more of, patient by patient.
+    """A table of each ensemble in Markdown: its members, itself, and what it has more of, case by case.
 
     Raises:
         InputError: nothing has been run with that budget, or what has does not belong together.
@@ -102,16 +101,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run or tabulate."""
     root, run = command_line(__doc__, ())
     run.add_argument("--members", nargs="+", required=True, metavar="VARIANT", help="two or more that were run")
-    options = root.parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stdout)
-    return one_sentence(lambda: _main(options))
+    return answer(root.parse_args(argv), ENSEMBLE, text, _run)
 
 
-def _main(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> int:
     results = options.results_dir
-    if options.command == "table":
-        sys.stdout.write(text(results / ENSEMBLE, options.minutes, options.folds) + "\n\n" + NOTES + "\n")
-        return 0
     if len(set(options.members)) < max(LEAST_MEMBERS, len(options.members)):
         raise InputError(f"--members {' '.join(options.members)}: two or more are wanted, none of them twice.")
     torch.set_num_threads(1)

@@ -9,10 +9,10 @@ The rule for small enhancing tumours is a volume from the literature, tuned on n
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,7 @@ from accuracy_scores import EMPTY_REGIONS, scores
 from accuracy_sides import OURS, make_side
 from accuracy_statistics import COLUMNS, PRESENT, column, interval, markdown, row, span
 from kept_results import by_recipe, load
-from kept_runs import Trained, command_line, judge_one_side
-from scripts.errors import one_sentence
+from kept_runs import Trained, answer, command_line, judge_one_side
 from scripts.files import write_json
 
 CHOICES = "inference_choices"
@@ -106,9 +105,7 @@ def recipe_text(recipe: str, found: Sequence[Mapping[str, Any]], minutes: float,
 def main(argv: list[str] | None = None) -> int:
     """Run or tabulate."""
     root, _ = command_line(__doc__, (OURS,))
-    options = root.parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stdout)
-    return one_sentence(lambda: judge_one_side(__file__, CHOICES, OURS, options, find, text))
+    return answer(root.parse_args(argv), CHOICES, text, partial(judge_one_side, __file__, CHOICES, OURS, find))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from accuracy_sides import OURS, make_side, recipe_name
 from accuracy_statistics import NOTES
 from kept_results import restored
 from scripts.checkpoints import sha256
-from scripts.errors import InputError
+from scripts.errors import InputError, one_sentence
 from scripts.files import read_json, write_json
 
 
@@ -120,6 +121,31 @@ def command_line(
     return root, run
 
 
+def answer(
+    options: argparse.Namespace,
+    name: str,
+    text: Callable[[Path, float, int], str],
+    run: Callable[[argparse.Namespace], int],
+) -> int:
+    """Do what a command line asks: print the table, or run; its exit status.
+
+    Args:
+        options: of :func:`command_line`.
+        name: of the folder of results.
+        text: the table of a folder of results, a budget and a number of folds.
+        run: what ``run`` does.
+    """
+
+    def asked() -> int:
+        if options.command == "run":
+            return run(options)
+        sys.stdout.write(text(options.results_dir / name, options.minutes, options.folds) + "\n\n" + NOTES + "\n")
+        return 0
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stdout)
+    return one_sentence(asked)
+
+
 def chosen_folds(options: argparse.Namespace) -> list[int]:
     """The folds that a command line names, or all.
 
@@ -182,30 +208,19 @@ def run_each(
     return 0
 
 
-def judge_one_side(
-    script: str,
-    name: str,
-    side: str,
-    options: argparse.Namespace,
-    find: Find,
-    text: Callable[[Path, float, int], str],
-) -> int:
-    """Do what the command line of a script asks that judges the runs of one side alone; its exit status.
+def judge_one_side(script: str, name: str, side: str, find: Find, options: argparse.Namespace) -> int:
+    """Judge the runs of one side alone, or one of them; the exit status.
 
     Args:
         script: as in :func:`run_each`.
         name: of its folder of results.
         side: which one.
-        options: of :func:`command_line`.
         find: as :func:`judge` takes it.
-        text: the table of a folder of results, a budget and a number of folds.
+        options: of :func:`command_line`.
 
     Raises:
         InputError: what is asked for cannot be done.
     """
-    if options.command == "table":
-        sys.stdout.write(text(options.results_dir / name, options.minutes, options.folds) + "\n\n" + NOTES + "\n")
-        return 0
     if options.fold is None:
         return run_each(script, name, (side,), options)
     run = restored(Run(side, options.minutes, options.fold, options.variant, folds=options.folds), options.results_dir)

@@ -28,13 +28,12 @@ from accuracy_folds import FOLDS, read_image
 from accuracy_run import Run
 from accuracy_scores import EMPTY_REGIONS, scores
 from accuracy_sides import NNUNET, OURS, PUBLISHED
-from accuracy_statistics import NOTES, PRESENT, column, interval, markdown, row, span
+from accuracy_statistics import PRESENT, column, interval, markdown, row, span
 from kept_results import by_recipe, load, restored
-from kept_runs import Trained, command_line, judge, run_each
+from kept_runs import Trained, answer, command_line, judge, run_each
 from perturbations import ORIENTATION, Perturbation, perturbations
 from scripts.cases import items as datalist_items
 from scripts.cases import whole_datalist
-from scripts.errors import one_sentence
 
 logger = logging.getLogger(__name__)
 
@@ -185,16 +184,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run or tabulate."""
     root, run = command_line(__doc__, SIDES)
     run.add_argument("--fine", type=fine_folder, action="append", default=[], metavar="CASE=FOLDER")
-    options = root.parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stdout)
     logger.setLevel(logging.INFO)
-    return one_sentence(lambda: _main(options))
+    return answer(root.parse_args(argv), ROBUSTNESS, text, _run)
 
 
-def _main(options: argparse.Namespace) -> int:
-    if options.command == "table":
-        sys.stdout.write(text(options.results_dir / ROBUSTNESS, options.minutes, options.folds) + "\n\n" + NOTES + "\n")
-        return 0
+def _run(options: argparse.Namespace) -> int:
     if options.side and options.fold is not None:
         run = Run(options.side, options.minutes, options.fold, options.variant, folds=options.folds)
         run, finder = restored(run, options.results_dir), partial(find, fine=dict(options.fine))

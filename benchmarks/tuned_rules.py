@@ -13,7 +13,6 @@ changes what the others' rules are tuned on, so all folds are run in one go.
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -27,11 +26,10 @@ from accuracy_folds import FOLDS
 from accuracy_run import Run
 from accuracy_scores import scores
 from accuracy_sides import OURS, PUBLISHED, make_side
-from accuracy_statistics import NOTES
 from inference_choices import DEFAULT, recipe_text
 from kept_results import by_recipe, load, restored
-from kept_runs import Trained, chosen_folds, command_line, open_run
-from scripts.errors import InputError, one_sentence
+from kept_runs import Trained, answer, chosen_folds, command_line, open_run
+from scripts.errors import InputError
 from scripts.files import write_json
 from scripts.labels import REGIONS
 from scripts.rule_search import LEAST_ERRORS, Search, TunedCase
@@ -136,16 +134,11 @@ def in_words(rules: Mapping[str, Any]) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Run or tabulate."""
     root, _ = command_line(__doc__, SIDES)
-    options = root.parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stdout)
-    return one_sentence(lambda: _main(options))
+    return answer(root.parse_args(argv), RULES, text, _run)
 
 
-def _main(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> int:
     results = options.results_dir
-    if options.command == "table":
-        sys.stdout.write(text(results / RULES, options.minutes, options.folds) + "\n\n" + NOTES + "\n")
-        return 0
     if options.fold is not None:
         raise InputError(f"--fold {options.fold}: rules for a fold are tuned on the others; leave it out.")
     torch.set_num_threads(1)

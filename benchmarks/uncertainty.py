@@ -12,9 +12,9 @@ configs/inference.json), against the Dice that they have.
 from __future__ import annotations
 
 import csv
-import logging
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,10 @@ from accuracy_scores import scores
 from accuracy_sides import OURS, make_side
 from accuracy_statistics import COLUMNS, MEAN, markdown, row
 from kept_results import by_recipe, load
-from kept_runs import Trained, command_line, judge_one_side
+from kept_runs import Trained, answer, command_line, judge_one_side
 from perturbations import brain_of
 from scipy import stats
 from scripts.calibration import Reliability, coverage_curve, dice_at_coverage, rank_correlation, reliability
-from scripts.errors import one_sentence
 from scripts.labels import REGIONS, get_scheme, labels_to_regions
 from scripts.uncertainty import TABLE_FILE
 
@@ -139,9 +138,7 @@ def ranking(results: Sequence[Mapping[str, Any]]) -> list[str]:
 def main(argv: list[str] | None = None) -> int:
     """Run or tabulate."""
     root, _ = command_line(__doc__, (OURS,))
-    options = root.parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stdout)
-    return one_sentence(lambda: judge_one_side(__file__, UNCERTAINTY, OURS, options, find, text))
+    return answer(root.parse_args(argv), UNCERTAINTY, text, partial(judge_one_side, __file__, UNCERTAINTY, OURS, find))
 
 
 if __name__ == "__main__":

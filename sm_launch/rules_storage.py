@@ -104,15 +104,19 @@ def unique_names(plan: Plan) -> Iterator[str]:
 
 def own_tags(plan: Plan) -> Iterator[str]:
     """No tag's name begins with aws:, which AWS keeps for its own (docs, "Tagging your AWS resources")."""
-    seen: set[str] = set()
+    owners: dict[str, str] = {}
     for step in plan.steps:
-        for path, text in texts({name: step.request[name] for name in ("Tags", "tags") if name in step.request}):
-            if text.lower().startswith("aws:") and path.rpartition(".")[2].lower() != "value" and text not in seen:
-                seen.add(text)
-                yield (
-                    f"{step.name}: has the tag {text!r}, and AWS keeps names that begin with aws: for itself; rename "
-                    "it."
-                )
+        for name in tag_names(step.request):
+            owners.setdefault(name, step.name)
+    for name, owner in owners.items():
+        if name.lower().startswith("aws:"):
+            yield f"{owner}: has the tag {name!r}, and AWS keeps names that begin with aws: for itself; rename it."
+
+
+def tag_names(request: Mapping[str, Any]) -> list[str]:
+    """Names of a request's tags, which are a list or a map, as its service has them."""
+    tags = request.get("Tags") or request.get("tags") or ()
+    return list(tags) if isinstance(tags, Mapping) else [tag.get("Key") or tag.get("key", "") for tag in tags]
 
 
 def bucket_name(plan: Plan) -> Iterator[str]:

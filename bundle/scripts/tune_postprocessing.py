@@ -132,13 +132,13 @@ def table(about: Mapping[str, Any]) -> str:
     """What was tuned, for people: the entry ``tuned_on``."""
     lines = [
         f"{len(about['cases'])} validation cases",
-        f"{'rule':<34}{'best tried':>12}{'gain':>9}{'its error':>11}  taken",
+        f"{'rule':<34}{'value':>12}{'gain':>9}{'its error':>11}  taken",
     ]
     for trial in about["tried"]:
-        top = int(np.argmax(trial["mean_dice"]))
-        taken = "no" if trial["taken"] is None else "yes"
+        taken, best = trial["taken"], trial["values"][int(np.argmax(trial["mean_dice"]))]
+        value, word = (best, "no") if taken is None else (taken, "yes")
         error = "unknown" if trial["standard_error"] is None else f"{trial['standard_error']:.4f}"
-        lines.append(f"{trial['rule']:<34}{trial['values'][top]!s:>12}{trial['gain']:>+9.4f}{error:>11}  {taken}")
+        lines.append(f"{trial['rule']:<34}{value!s:>12}{trial['gain']:>+9.4f}{error:>11}  {word}")
     dice = about["mean_dice"]
     lines.append(
         f"mean Dice {dice['before']:.4f} to {dice['after']:.4f}: {about['better_cases']} cases better, "

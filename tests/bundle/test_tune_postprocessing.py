@@ -170,10 +170,13 @@ def test_a_steady_value_is_taken_before_a_better_one_that_a_single_case_makes() 
         part = voxels[3 : len(voxels) // 2] if seed == 0 else torch.nonzero(truth[WT] - truth[ET])[:4]
         probabilities[ET][part.unbind(1)] = 0.37
 
-    rules, trials = Search(cases(mixed, count=6), REGIONS).best()
+    planted = cases(mixed, count=6)
+    rules, trials = Search(planted, REGIONS).best()
     (trial,) = (trial for trial in trials if trial.rule == "thresholds.ET")
     assert trial.values[np.argmax(trial.mean_dice)] == 0.35
     assert rules == Rules(thresholds={"ET": 0.4}) and trial.taken == 0.4
+    (line,) = (line for line in table(tuned(planted, REGIONS, [])["tuned_on"]).splitlines() if "thresholds.ET" in line)
+    assert line.split() == ["thresholds.ET", "0.4", f"{trial.gain:+.4f}", f"{trial.standard_error:.4f}", "yes"]
 
 
 @pytest.fixture

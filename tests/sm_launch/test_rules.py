@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import launch_plans as lp
@@ -12,8 +13,9 @@ from rule_cases_aws import ADVICE_CASES, CASES
 from sm_launch import rules
 from sm_launch.errors import LaunchError
 from sm_launch.instances import takes_volume_key
+from sm_launch.rules_storage import own_tags
 from sm_launch.serving import check_payload
-from sm_launch.steps import Plan
+from sm_launch.steps import Plan, Step
 
 PAGE = Path(rules.__file__).parent / "docs" / "rules.md"
 
@@ -112,6 +114,18 @@ def test_bucket_in_another_region_than_the_first() -> None:
 def test_metric_regex_must_capture_something(regex: str, accepted: bool) -> None:
     plan = one(lp.training(), lp.put("AlgorithmSpecification.MetricDefinitions.0.Regex", regex))()
     assert (rules.check(plan) == []) is accepted
+
+
+def test_tags_are_read_as_their_service_has_them() -> None:
+    given = {"aws:team": "ours", "team": "aws:fine", "Value": "aws:fine"}
+    listed = [{"Key": name, "Value": value} for name, value in given.items()]
+    lower = [{"key": name, "value": value} for name, value in given.items()]
+    for request in ({"tags": given}, {"Tags": listed}, {"tags": lower}):
+        step = Step("logs", "CreateLogGroup", request, "log-group", "logs")
+        found = list(own_tags(replace(lp.plan(lp.training()), steps=(step,))))
+        assert found == [
+            "logs: has the tag 'aws:team', and AWS keeps names that begin with aws: for itself; rename it."
+        ]
 
 
 @pytest.mark.parametrize(
