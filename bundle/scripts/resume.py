@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from scripts import distributed, runs
+from scripts import ckpt_lock, distributed, runs
 from scripts.checkpoints import ABOUT_FILE, MODEL_FILE
 from scripts.errors import InputError
 from scripts.files import refuse_unwritable, remove_asides, write_aside
@@ -33,20 +33,33 @@ LOST_EPOCHS = 2
 def state_to_resume(resume: str, ckpt_dir: str) -> dict[str, Any]:
     """The state that this training continues from, the same in every process; empty where it begins.
 
-    Rank 0 alone reads it, so the other machines need not share the folder.
+    Rank 0 alone reads it, so the other machines need not share the folder; what another training is about to save
+    there is waited for.
 
     Args:
         resume: ``none`` begins a training; ``auto`` continues the one whose state lies in ``ckpt_dir``, if any.
         ckpt_dir: folder of ``model_last.pt``.
 
     Raises:
-        InputError: ``resume`` is unknown, or all states are damaged.
+        InputError: ``resume`` is unknown, all states are damaged, or another training goes on in the folder.
     """
     if resume not in MODES:
         raise InputError(f"resume '{resume}' is unknown; choose one of {', '.join(MODES)}.")
     if resume == "none":
         return {}
-    return distributed.from_rank_zero(lambda: read_state(ckpt_dir) or {})
+    return distributed.from_rank_zero(lambda: _read_alone(ckpt_dir))
+
+
+def _read_alone(ckpt_dir: str) -> dict[str, Any]:
+    # Data that are refused later must leave no new folder behind.
+    if _writes() and Path(ckpt_dir).is_dir():
+        ckpt_lock.hold(ckpt_dir)
+    return read_state(ckpt_dir) or {}
+
+
+def _writes() -> bool:
+    """Whether the running workflow is a training; an evaluation only reads ``ckpt_dir``."""
+    return "evaluate_on" not in runs.merged_config()
 
 
 def run_dir(output_dir: str, run_name: str | int | None, state: Mapping[str, Any]) -> str:
@@ -72,9 +85,9 @@ def run_dir(output_dir: str, run_name: str | int | None, state: Mapping[str, Any
 
 
 def prepare(state: Mapping[str, Any], run_dir: str, ckpt_dir: str, datalist: Mapping[str, Any], resume: str) -> None:
-    """Before a run folder is opened: check that checkpoints can be written and that the state is this training's.
+    """Before a run folder is opened: take the folder of checkpoints, and check that the state is this training's.
 
-    The metrics of a training that goes on are brought back to its state. An evaluation only reads ``ckpt_dir``.
+    The metrics of a training that goes on are brought back to its state.
 
     Args:
         state: what :func:`state_to_resume` found.
@@ -84,10 +97,11 @@ def prepare(state: Mapping[str, Any], run_dir: str, ckpt_dir: str, datalist: Map
         resume: the knob; with ``none`` no state is looked at.
 
     Raises:
-        InputError: ``ckpt_dir`` cannot be written to, the state is another training's, or the run's folder holds one.
+        InputError: ``ckpt_dir`` cannot be written to, another training goes on there, the state is another one's, or
+            the run's folder holds one.
     """
-    if "evaluate_on" not in runs.merged_config():
-        distributed.from_rank_zero(lambda: refuse_unwritable(ckpt_dir, CHECKPOINTS))
+    if _writes():
+        distributed.from_rank_zero(lambda: _take(ckpt_dir))
     if resume == "none":
         return
     if state:
@@ -100,6 +114,11 @@ def prepare(state: Mapping[str, Any], run_dir: str, ckpt_dir: str, datalist: Map
     if distributed.rank() == 0:
         keep_epochs(Path(run_dir) / runs.METRICS_FILE, state.get("epoch", 0))
         remove_asides(ckpt_dir)
+
+
+def _take(ckpt_dir: str) -> None:
+    refuse_unwritable(ckpt_dir, CHECKPOINTS)
+    ckpt_lock.hold(ckpt_dir)
 
 
 def refuse_other_training(state: Mapping[str, Any], config: Mapping[str, Any], datalist: Mapping[str, Any]) -> None:

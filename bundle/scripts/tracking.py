@@ -15,6 +15,7 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
+from scripts import ckpt_lock
 from scripts.case_pictures import picture_file
 from scripts.checkpoints import ABOUT_FILE, MODEL_FILE
 from scripts.credentials import strike_out
@@ -183,7 +184,9 @@ class Outlet:
 
 
 def run(trainer: Engine, tracking: Tracking) -> None:
-    """Run a training, and close its trackers if it breaks off; :meth:`Tracking.finish` ends one that does not.
+    """Run a training; its checkpoints are written then, so others may have their folder.
+
+    Its trackers are closed if it breaks off; :meth:`Tracking.finish` ends one that does not.
 
     No handler of the engine does this: the first handler of an exception that raises it anew hides it from the others.
 
@@ -196,6 +199,8 @@ def run(trainer: Engine, tracking: Tracking) -> None:
     except BaseException as error:
         tracking.close(FAILED if isinstance(error, Exception) else KILLED)
         raise
+    finally:
+        ckpt_lock.release()
 
 
 class TrackEpochs:

@@ -126,6 +126,27 @@ def test_ten_kills_in_a_row_lose_nothing(data: Path, whole: Path, tmp_path: Path
     assert not list((tmp_path / "models").glob(".part-*"))
 
 
+def test_a_requeued_job_waits_for_the_one_before_it(data: Path, whole: Path, tmp_path: Path) -> None:
+    """Its state is read when the first one has saved it, not before."""
+    (first,) = start(tmp_path, data)
+    wait_for(first, tmp_path, epochs=2)
+    second = start(tmp_path, data)
+    wait_for_text(tmp_path / "output.txt", "another training writes in")
+    os.kill(first.pid, signal.SIGTERM)
+    finish([first], tmp_path, code=143)
+    assert "continuing after epoch" in finish(second, tmp_path)
+    assert_same_training(tmp_path, whole)
+
+
+def wait_for_text(file: Path, text: str) -> None:
+    """Return when a log has it."""
+    for _ in range(6000):
+        if text in file.read_text():
+            return
+        time.sleep(0.01)
+    raise AssertionError(file.read_text()[-2000:])
+
+
 class SignalAt:
     """Handler: SIGTERM to this very process at the start of an engine's nth iteration.
 
