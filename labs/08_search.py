@@ -282,14 +282,14 @@ table(
 # core seconds (`bundle/docs/search.md`) the formula says, and the clock said:
 
 # %%
-alone = searches.Trials(8, start_s=92 / 8, train_s=49 / 8)
-shared = searches.Trials(8, start_s=253 / 16, train_s=49 / 8)
-predicted = {"experiment": alone.experiment_parallel_s(2), "data": shared.data_parallel_s(2, efficiency=49 / 71)}
+alone = searches.Trials(8, start_s=77 / 8, train_s=42 / 8)
+shared = searches.Trials(8, start_s=200 / 16, train_s=42 / 8)
+predicted = {"experiment": alone.experiment_parallel_s(2), "data": shared.data_parallel_s(2, efficiency=42 / 58)}
 table(
     [
-        ["experiment parallel, 2 trials at a time", f"{predicted['experiment']:.0f} s", "94 s"],
-        ["data parallel, 2 processes a trial", f"{predicted['data']:.0f} s", "186 s"],
-        ["ratio", f"{predicted['data'] / predicted['experiment']:.1f}", f"{186 / 94:.1f}"],
+        ["experiment parallel, 2 trials at a time", f"{predicted['experiment']:.0f} s", "81 s"],
+        ["data parallel, 2 processes a trial", f"{predicted['data']:.0f} s", "147 s"],
+        ["ratio", f"{predicted['data'] / predicted['experiment']:.1f}", f"{147 / 81:.1f}"],
     ],
     ["8 trials on 2 cores", "formula", "measured"],
     "what the formula leaves out: Ray's own start, and cores that wait for the last trial",
