@@ -123,9 +123,11 @@ def ranking(results: Sequence[Mapping[str, Any]]) -> list[str]:
     dice = {case: row(regions)[MEAN_AT] for result in results for case, regions in result["dice"].items()}
     doubt = {case: 1 - value for result in results for case, value in result["expected_dice"].items()}
     values = np.array([doubt[case] for case in dice]), np.array(list(dice.values()))
+    # Of one sample alone: with both, scipy shuffles both, and takes (n!)^2 pairings for what are n!.
     tested = stats.permutation_test(
-        values, rank_correlation, permutation_type="pairings", vectorized=False, n_resamples=PERMUTATIONS, rng=0
-    )
+        values[:1], lambda doubts: rank_correlation(doubts, values[1]),
+        permutation_type="pairings", vectorized=False, n_resamples=PERMUTATIONS, rng=0,
+    )  # fmt: skip
     return [
         str(len(dice)),
         f"{values[1].mean():.3f}",

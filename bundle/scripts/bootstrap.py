@@ -10,7 +10,6 @@ how the mean would vary with other cases of the same kind, not with another trai
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scripts.errors import InputError, one_sentence
-from scripts.files import read_json
 from scripts.naming import listed
+from scripts.score_rows import read_rows
 from scripts.scores import SCORES
 
 RESAMPLES = 10_000
@@ -132,48 +131,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _compare(first: Path, second: Path, measure: str) -> int:
-    tables = [_read_rows(file, measure) for file in (first, second)]
+    tables = [read_rows(file, (measure,)) for file in (first, second)]
     found = compare_tables(*tables, measure)
     print(f"{measure} of {first} less that of {second}, {len(tables[0])} cases: mean and 95 % interval")
     for name, difference in found.items():
         print(f"{name:>6} {difference.mean:+.4f} ({difference.low:+.4f} to {difference.high:+.4f})")
     return 0
-
-
-def _read_rows(file: Path, measure: str) -> list[dict[str, Any]]:
-    """The rows of a cases.json, whose cases and values of the measure can be computed with.
-
-    Raises:
-        InputError: it cannot be read, or is no table of cases, a case has no name or two rows, or a value of the
-            measure is no number.
-    """
-    rows = read_json(file, "table of cases")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and "case" in row for row in rows):
-        raise InputError(f"{file}: is no table of cases; give the cases.json of an evaluation.")
-    seen: set[str] = set()
-    for row in rows:
-        case = row["case"]
-        if not isinstance(case, str):
-            raise InputError(f"{file}: has {json.dumps(case)} for a case, but text is wanted; evaluate anew.")
-        if case in seen:
-            raise InputError(f"{file}: has two rows of case {case}, but one is wanted; evaluate anew.")
-        seen.add(case)
-        if problem := _values_problem(row.get(measure)):
-            raise InputError(f"{file}: {measure} of case {case} {problem}; evaluate anew.")
-    return rows
-
-
-def _values_problem(values: Any) -> str | None:
-    """What is wrong with a measure of a case, which is to be region to number, or not there at all."""
-    if values is None:
-        return None
-    if not isinstance(values, dict):
-        return f"is {json.dumps(values)}, but a number for each region is wanted"
-    for region, value in values.items():
-        # Compared, as a whole number of JSON may be too large to become a float; and nothing compares with NaN.
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
-            return f"is {json.dumps(value)} in {region}, but a finite number is wanted"
-    return None
 
 
 def _weights(cases: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:

@@ -159,7 +159,8 @@ class ToNativeGridd(MapTransform):
             )
             with allow_missing_keys_mode(self.transform):
                 if self.keep_probabilities:
-                    result[PROBABILITIES] = self._invert(traced, None)
+                    # Interpolated on a grid that is not parallel, ones come out some 1e-7 larger.
+                    result[PROBABILITIES] = self._invert(traced, None).clamp_(0, 1)
                     result[key] = _decided(result[PROBABILITIES], decide)
                 else:
                     result[key] = self._invert(traced, decide)

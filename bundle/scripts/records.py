@@ -103,8 +103,15 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def optional_json(file: Path, what: str) -> dict[str, Any]:
-    """Content of a JSON file, empty where there is none."""
-    return read_json(file, what) if file.is_file() else {}
+    """Content of a JSON file, empty where there is none.
+
+    Raises:
+        InputError: it cannot be read, or holds no object.
+    """
+    content = read_json(file, what) if file.is_file() else {}
+    if not isinstance(content, dict):
+        raise InputError(f"{file}: the {what} is no JSON object; mend or remove the file.")
+    return content
 
 
 def plain_knobs(config: Mapping[str, Any]) -> dict[str, Any]:

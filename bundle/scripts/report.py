@@ -16,7 +16,7 @@ from typing import Any
 
 from scripts.errors import InputError, one_sentence
 from scripts.figures import plot_case, plot_curves
-from scripts.files import read_json, write_aside
+from scripts.files import write_aside
 from scripts.layouts import MODALITIES
 from scripts.records import Stage, optional_json, read_metrics
 from scripts.report_html import folded, number, page, paragraph, picture, preformatted, section
@@ -28,6 +28,7 @@ from scripts.report_tables import (
     validation_table,
     version_table,
 )
+from scripts.score_rows import read_rows
 from scripts.score_tables import mean_dice
 from scripts.viewer import CaseView
 from scripts.viewer.case import load_viewed_case
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 CLINICAL = "Not for clinical use."
 STALE = "The test results are older than the last training in this folder: evaluate again if the model has changed."
+# What the table of cases shows of each.
+TABLED = ("dice", "hd95_mm", "truth_ml", "prediction_ml")
 PARTS = ("training", "validation", "test")
 HOW_TO_READ = (
     "Lines are the truth, tints the prediction; each plane is cut where the true tumour is largest. "
@@ -69,7 +72,7 @@ def write_report(run_dir: str | Path, scores_dir: str | Path | None = None) -> P
     held_out = scores == folder / "test"
     metrics = read_metrics(folder / "metrics.jsonl") if (folder / "metrics.jsonl").is_file() else []
     cases = scores / "cases.json"
-    rows = sorted(read_json(cases, "test results"), key=mean_dice) if cases.is_file() else []
+    rows = sorted(read_rows(cases, TABLED, required=TABLED), key=mean_dice) if cases.is_file() else []
     if not metrics and not rows:
         raise InputError(
             f"{folder}: holds neither metrics.jsonl of a training nor {scores.name}/cases.json of an evaluation; give "

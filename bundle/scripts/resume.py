@@ -97,13 +97,15 @@ def prepare(state: Mapping[str, Any], run_dir: str, ckpt_dir: str, datalist: Map
         resume: the knob; with ``none`` no state is looked at.
 
     Raises:
-        InputError: ``ckpt_dir`` cannot be written to, another training goes on there, the state is another one's, or
-            the run's folder holds one.
+        InputError: ``ckpt_dir`` cannot be written to, another training goes on or has come there, the state is
+            another one's, or the run's folder holds one.
     """
     if _writes():
         distributed.from_rank_zero(lambda: _take(ckpt_dir))
     if resume == "none":
         return
+    if _writes() and not state:
+        distributed.from_rank_zero(lambda: _refuse_state_since(ckpt_dir))
     if state:
         refuse_other_training(state, runs.merged_config(), datalist)
     if not state and (Path(run_dir) / "report.html").exists():
@@ -119,6 +121,15 @@ def prepare(state: Mapping[str, Any], run_dir: str, ckpt_dir: str, datalist: Map
 def _take(ckpt_dir: str) -> None:
     refuse_unwritable(ckpt_dir, CHECKPOINTS)
     ckpt_lock.hold(ckpt_dir)
+
+
+def _refuse_state_since(ckpt_dir: str) -> None:
+    """A folder that was not there yet could not be locked while the data were checked."""
+    if read_state(ckpt_dir) is not None:
+        raise InputError(
+            f"{ckpt_dir}: another training has come and left its state there since this one looked; start again to "
+            "continue it, or give another ckpt_dir."
+        )
 
 
 def refuse_other_training(state: Mapping[str, Any], config: Mapping[str, Any], datalist: Mapping[str, Any]) -> None:

@@ -30,6 +30,7 @@ from scripts.native import LabelMap, LabelsOfMasksd, RegionMasks, ToNativeGridd,
 from scripts.postprocessing import region_masks
 from scripts.predictions import save_volume
 from scripts.rules import Rules
+from scripts.uncertainty import entropy_bits
 from tiny import AFFINE, make_case, save
 from workflow import BUNDLE
 
@@ -172,6 +173,19 @@ def test_kept_probabilities_are_those_decided_on(tmp_path: Path) -> None:
     assert torch.equal(out["pred"].as_tensor(), nest_regions(out["prob"].as_tensor() > 0.5).to(torch.uint8))
     torch.testing.assert_close(out["prob"], inverted(chain, item, item["pred"]))
     assert torch.equal(out["prob"].affine, out["pred"].affine)
+
+
+def test_kept_probabilities_of_a_sheared_grid_are_none_above_one(tmp_path: Path) -> None:
+    """Interpolated between ones, MONAI's grid sampling exceeds one, whose entropy is no number."""
+    sheared = AFFINE.copy()
+    sheared[0, 1] = 0.1
+    chain = recipe([1.5, 1.5, 1.5])
+    item = chain({"image": str(save(make_case(0)[0], tmp_path / "image.nii.gz", sheared))})
+    item["pred"] = torch.ones(3, *item["image"].shape[1:])
+    assert inverted(chain, item, item["pred"]).max() > 1
+    out = ToNativeGridd("pred", chain, RegionMasks(), keep_probabilities=True)(item)
+    assert out["prob"].max() == 1
+    assert entropy_bits(out["prob"].as_tensor()).isfinite().all()
 
 
 @pytest.mark.parametrize("keep", [False, True])

@@ -159,6 +159,30 @@ def test_test_table_is_that_of_the_json(full_run: Path) -> None:
     assert page.rows["mean of regions"][0] == f"{np.mean([list(row['dice'].values()) for row in rows]):.4f}"
 
 
+@pytest.mark.parametrize(
+    "name, spoil, sentence",
+    [
+        ("test/cases.json", lambda rows: {"a": 1}, "is no table of cases"),
+        ("test/cases.json", lambda rows: [rows[0] | {"dice": {"TC": None}}], "dice of case .* is null in TC"),
+        ("test/cases.json", lambda rows: [rows[0] | {"dice": {}}], "is not of the regions .*none.*; evaluate anew"),
+        ("test/cases.json", lambda rows: [without(rows[0], "hd95_mm")], "hd95_mm of case .* is not of the regions"),
+        ("datalist.json", lambda _: [], "the datalist is no JSON object; mend or remove the file"),
+    ],
+)
+def test_a_file_that_is_not_what_it_should_be_is_one_sentence(
+    tmp_path: Path, name: str, spoil: Any, sentence: str
+) -> None:
+    (tmp_path / "test").mkdir()
+    rows = write_tests(tmp_path, ["good"])
+    (tmp_path / name).write_text(json.dumps(spoil(rows)), encoding="utf-8")
+    with pytest.raises(InputError, match=f"^{re.escape(str(tmp_path / name))}: .*{sentence}"):
+        write_report(tmp_path)
+
+
+def without(row: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != key}
+
+
 def test_case_table_lists_every_case_worst_first(full_run: Path) -> None:
     page = page_of(full_run / "report.html")
     assert page.rows["good"] == [

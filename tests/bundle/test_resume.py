@@ -23,6 +23,7 @@ import pytest
 import torch
 from forked import LEAN, run_forked
 from ignite.engine import Engine, Events
+from scripts import resume
 from scripts.errors import InputError, find_input_error
 from scripts.former import keep_former
 from scripts.restart import best
@@ -376,6 +377,22 @@ def test_new_rate_counts_for_a_schedule_that_steps_from_rate_to_rate(data: Path,
 def test_auto_begins_where_there_is_nothing(data: Path, tmp_path: Path) -> None:
     resumed(tmp_path, data, epochs=1)
     assert [line["epoch"] for line in metrics(tmp_path)] == [1]
+
+
+def test_a_state_that_comes_while_the_data_are_checked_is_not_begun_anew(
+    data: Path, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder was not there to be locked when this training looked for a state."""
+    refuse = resume.refuse_unwritable
+
+    def another_comes(folder: str, names: tuple[str, ...]) -> None:
+        refuse(folder, names)
+        shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+
+    monkeypatch.setattr(resume, "refuse_unwritable", another_comes)
+    sentence = refused(tmp_path, data)
+    assert "left its state there since this one looked; start again to continue it" in sentence
+    assert metrics(tmp_path) == metrics(whole)
 
 
 def test_average_that_is_switched_on_starts_from_the_weights(
