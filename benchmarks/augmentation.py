@@ -7,9 +7,10 @@ times less CPU from the store than in nnU-Net's own pipeline.
 nnU-Net's side is what its trainer composes (``get_training_transforms``, with the mask that BraTS's normalisation
 sets) and starts from a float32 patch in memory, already cropped to the margin that a rotation needs; ours
 (configs/recipe/augment.json) starts from the store's int16 volume. Both give 4 x 128 x 128 x 128 float32 and labels.
-The voxels are noise in an ellipsoid, with a blank around it. Checked, each with the same numbers: every effect by
-itself, and all but the noise one after the other, against batchgeneratorsv2. The rows are the costs of single effects
-on all channels, ours with the care for the blank.
+The two that differ: ours has noise for each channel, which is more to draw, nnU-Net one field for all; and ours
+magnifies by 0.7 to 1.4, nnU-Net by the inverse of that. The voxels are noise in an ellipsoid, with a blank around it.
+Checked, each with the same numbers: every effect by itself, and all but the noise one after the other, against
+batchgeneratorsv2. The rows are the costs of single effects on all channels, ours with the care for the blank.
 """
 
 from __future__ import annotations

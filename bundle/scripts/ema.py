@@ -36,7 +36,10 @@ def scored_network(network: nn.Module, ema_decay: float) -> nn.Module:
     if ema_decay == 0:
         return network
     # Buffers belong to the model that is saved as much as weights do.
-    return AveragedModel(unwrapped(network), multi_avg_fn=moving_average(ema_decay), use_buffers=True)
+    average = AveragedModel(unwrapped(network), multi_avg_fn=moving_average(ema_decay), use_buffers=True)
+    # It starts on the CPU, where nccl cannot broadcast it (scripts.distributed.SameBuffers).
+    average.n_averaged = average.n_averaged.to(next(network.parameters()).device)
+    return average
 
 
 def moving_average(decay: float) -> Callable[[Sequence[torch.Tensor], Sequence[torch.Tensor], torch.Tensor], None]:

@@ -1,10 +1,12 @@
 """Changes of a patch's intensities as drawn: noise, blur, brightness, contrast, low resolution, gamma, dropout.
 
 Each effect is nnU-Net's (batchgeneratorsv2), with the same numbers, and so is what becomes of the blank around the
-brain. nnU-Net normalises BraTS over nonzero voxels; it computes its effects, their means and extremes, over the whole
-patch, blank included, and last sets the blank to 0 again (``MaskImageTransform``). So here: statistics are those of the
-whole patch, and blank voxels end with what they had before, which is 0 plus the draw's offset. These effects then put
-no noise where inference shows zeros, and the brain's outline stays as sharp as it is there. The blank is what inference
+brain. One differs: each channel has noise of its own, as each scan has, where nnU-Net adds one field to all of them.
+
+nnU-Net normalises BraTS over nonzero voxels; it computes its effects, their means and extremes, over the whole patch,
+blank included, and last sets the blank to 0 again (``MaskImageTransform``). So here: statistics are those of the whole
+patch, and blank voxels end with what they had before, which is 0 plus the draw's offset. These effects then put no
+noise where inference shows zeros, and the brain's outline stays as sharp as it is there. The blank is what inference
 shows only where there is no offset: in recipe/augment.json (``shift`` 0), not in the default recipe (0.1).
 """
 

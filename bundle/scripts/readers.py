@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from scripts.errors import InputError, first_line
 from scripts.inflate import read_bytes
+from scripts.volumes import is_one_volume, times
 
 SUFFIXES = ("nii", "nii.gz")
 # Stored types that tensors have; voxels of any other become float32.
@@ -81,7 +82,8 @@ class NiftiReader(ImageReader):
             (H, W, D) or (H, W, D, C) of one file, (C, H, W, D) of several; and affine (mm), shape and channel axis.
 
         Raises:
-            InputError: a file cannot be read, or its grid is not that of the first.
+            InputError: a file cannot be read, its grid is not that of the first, or it is one of several and holds
+                several volumes itself.
         """
         images, volumes = zip(*(self._read(path) for path in img), strict=True)
         first = images[0]
@@ -91,6 +93,8 @@ class NiftiReader(ImageReader):
                     f"{path}: has another shape or affine than {img[0]}, the first file of its case; "
                     "resample it to that grid."
                 )
+        if len(img) > 1:
+            volumes = [_one_volume(path, volume) for path, volume in zip(img, volumes, strict=True)]
         channel_axis: float = 0 if len(img) > 1 else (-1 if len(first.shape) > 3 else float("nan"))
         meta = {
             MetaKeys.AFFINE: first.affine.copy(),
@@ -109,6 +113,16 @@ class NiftiReader(ImageReader):
         except Exception as error:
             reason = first_line(error)
             raise InputError(f"{path}: cannot be read ({reason}); restore the file or leave out its case.") from error
+
+
+def _one_volume(path: str, volume: NDArray[Any]) -> NDArray[Any]:
+    """(H, W, D) of what one of several files holds."""
+    if not is_one_volume(volume.shape):
+        raise InputError(
+            f"{path}: has the shape {times(volume.shape)}, but each of several files of a case is to hold one volume; "
+            "give one file with all channels, or files of one each."
+        )
+    return volume[..., 0] if volume.ndim > 3 else volume
 
 
 def stacked(volumes: Sequence[NDArray[Any]]) -> torch.Tensor:

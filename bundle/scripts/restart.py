@@ -9,7 +9,7 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from scripts import distributed
+from scripts import ckpt_lock, distributed
 from scripts.files import read_json
 from scripts.former import keep_former
 from scripts.state import TrainingState
@@ -51,6 +51,7 @@ class Resume:
     def begin(self, engine: Engine) -> None:
         """Before a checkpoint is written, and after initial weights were read, maybe from the same folder."""
         if distributed.rank() == 0:
+            ckpt_lock.hold(self.training_state.ckpt_dir)
             keep_former(self.training_state.ckpt_dir)
 
     def start(self, engine: Engine) -> None:

@@ -51,10 +51,15 @@ def state_to_resume(resume: str, ckpt_dir: str) -> dict[str, Any]:
 
 
 def _read_alone(ckpt_dir: str) -> dict[str, Any]:
-    # Data that are refused later must leave no new folder behind.
-    if _writes() and Path(ckpt_dir).is_dir():
-        ckpt_lock.hold(ckpt_dir)
+    if _writes():
+        _hold_if_there(ckpt_dir)
     return read_state(ckpt_dir) or {}
+
+
+def _hold_if_there(ckpt_dir: str) -> None:
+    # What is refused later must leave no new folder behind: scripts.restart makes it, when the training begins.
+    if Path(ckpt_dir).is_dir():
+        ckpt_lock.hold(ckpt_dir)
 
 
 def _writes() -> bool:
@@ -120,7 +125,7 @@ def prepare(state: Mapping[str, Any], run_dir: str, ckpt_dir: str, datalist: Map
 
 def _take(ckpt_dir: str) -> None:
     refuse_unwritable(ckpt_dir, CHECKPOINTS)
-    ckpt_lock.hold(ckpt_dir)
+    _hold_if_there(ckpt_dir)
 
 
 def _refuse_state_since(ckpt_dir: str) -> None:

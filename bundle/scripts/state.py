@@ -23,7 +23,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from scripts import distributed
 from scripts.checkpoints import unwrapped
-from scripts.errors import InputError
+from scripts.errors import InputError, first_line
 from scripts.files import write_aside
 from scripts.fsdp import full_state, is_sharded, load_full_state
 from scripts.runs import merged_config
@@ -240,8 +240,3 @@ def plain_values(config: Any) -> Any:
     if isinstance(config, (list, tuple)):
         return [plain_values(value) for value in config]
     return config if config is None or isinstance(config, (bool, int, float, str)) else str(config)
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in short; its kind where it says nothing."""
-    return next(iter(str(error).splitlines()), type(error).__name__)

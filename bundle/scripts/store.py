@@ -9,6 +9,7 @@ files instead, ``--only_present`` takes what is there.
 from __future__ import annotations
 
 import argparse
+import ast
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,12 +31,15 @@ def recipe_of(config_files: Sequence[str], overrides: dict[str, Any]) -> tuple[l
     """The deterministic transforms and the modalities that configs define.
 
     Args:
-        config_files: as for ``monai.bundle run``.
+        config_files: in the order in which they override each other; one text may be a list of them, as for
+            ``monai.bundle run``.
         overrides: knobs to set.
 
     Raises:
-        InputError: a file is absent.
+        InputError: a file is absent, or the text is no list.
     """
+    if len(config_files) == 1 and config_files[0].startswith("["):
+        config_files = _listed(config_files[0])
     for file in config_files:
         if not Path(file).is_file():
             raise InputError(f"{file}: there is no such config; check --config_file.")
@@ -52,6 +56,16 @@ def recipe_of(config_files: Sequence[str], overrides: dict[str, Any]) -> tuple[l
             f"{', '.join(map(str, config_files))}: {', '.join(absent)} is not defined; name configs/train.json first."
         )
     return parser.get_parsed_content("deterministic_transforms"), list(parser.get_parsed_content("modalities"))
+
+
+def _listed(text: str) -> list[str]:
+    try:
+        return [str(file) for file in ast.literal_eval(text)]
+    except (ValueError, SyntaxError) as error:
+        raise InputError(
+            f"--config_file is {text}, which is no list; write \"['configs/train.json','configs/full.json']\", or the "
+            "files one after the other."
+        ) from error
 
 
 def share(everything: Sequence[Any], shard: str) -> list[Any]:
@@ -115,7 +129,7 @@ def main(argv: list[str] | None = None) -> int:
         "--config_file",
         nargs="+",
         default=[str(BUNDLE / "configs" / "train.json")],
-        help="configs that define deterministic_transforms (default: train.json)",
+        help="configs that define deterministic_transforms, as in training or one by one (default: train.json)",
     )
     parser.add_argument("--workers", type=int, help="cases prepared at a time; default: all cores")
     parser.add_argument("--rebuild", action="store_true", help="make stale cases anew")

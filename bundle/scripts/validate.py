@@ -173,7 +173,7 @@ def _label_problem(image: SpatialImage, voxels: NDArray[Any], facts: CaseFacts) 
         return shape_problem
     stored, counts = np.unique(voxels, return_counts=True)
     values = stored.astype(np.float64) * image.dataobj.slope + image.dataobj.inter
-    if len(fractions := values[values != np.rint(values)]):
+    if len(fractions := values[~np.isfinite(values) | (values != np.rint(values))]):
         return f"a label holds whole numbers, but here is {listed([f'{value:g}' for value in fractions])}"
     facts.label_counts = {int(value): int(count) for value, count in zip(values, counts, strict=True)}
     return "the label is empty (0 everywhere)" if set(facts.label_counts) == {0} else None

@@ -53,6 +53,12 @@ def test_short_training_forgets_its_beginning() -> None:
     assert float(unwrapped(averaged([1.0] + [0.0] * 499, 0.999)).weight) < 1e-9
 
 
+def test_all_of_the_average_lies_where_the_network_does() -> None:
+    """nccl broadcasts no buffer that lies on the CPU; the meta device stands for a GPU here."""
+    average = scored_network(nn.BatchNorm1d(2, device="meta"), 0.9)
+    assert {tensor.device.type for tensor in (*average.parameters(), *average.buffers())} == {"meta"}
+
+
 def test_counts_among_the_buffers_are_taken_over() -> None:
     network = nn.BatchNorm1d(2)
     average = scored_network(network, 0.9)

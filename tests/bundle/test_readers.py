@@ -48,6 +48,16 @@ def test_a_label_and_a_file_a_modality(tmp_path: Path) -> None:
     assert np.array_equal(load(str(save(label, tmp_path / "label.nii.gz"))).numpy(), label[None])
 
 
+def test_files_of_one_volume_may_have_a_fourth_axis(tmp_path: Path) -> None:
+    """Some tools write one of 1; a second volume would be lost."""
+    image = make_case(0)[0]
+    files = [str(save(image[..., c : c + 1], tmp_path / f"{c}.nii.gz")) for c in range(4)]
+    assert np.array_equal(load(files).numpy(), np.moveaxis(image, -1, 0))
+    files = [str(save(image[..., c : c + 2], tmp_path / f"two{c}.nii.gz")) for c in range(2)]
+    with pytest.raises((InputError, RuntimeError), match="each of several files of a case is to hold one volume"):
+        load(files)
+
+
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_scaled_voxels_of_either_byte_order(tmp_path: Path, kind: type, order: str) -> None:

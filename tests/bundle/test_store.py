@@ -248,6 +248,15 @@ def test_a_config_without_transforms_is_one_sentence(data: Path, tmp_path: Path,
     assert "name configs/train.json first" in said and "Traceback" not in said
 
 
+def test_configs_may_be_listed_as_in_training(data: Path, tmp_path: Path, capsys) -> None:
+    names = [str(BUNDLE / "configs" / name) for name in ("train.json", "recipe/zoo.json")]
+    (listed_there, _), (one_by_one, _) = store.recipe_of([str(names)], {}), store.recipe_of(names, {})
+    assert [type(step) for step in listed_there] == [type(step) for step in one_by_one]
+    assert len(listed_there) != len(store.recipe_of(names[:1], {})[0])
+    assert store.main(["--dataset_dir", str(data), "--store_dir", str(tmp_path), "--config_file", "['a.json'"]) == 1
+    assert "--config_file is ['a.json', which is no list; write" in capsys.readouterr().err
+
+
 def test_a_folder_of_other_things_is_no_store(data: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.docx").touch()
     with pytest.raises(InputError, match="is no store"):

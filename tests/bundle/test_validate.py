@@ -180,8 +180,9 @@ def test_a_label_of_fractions(case: Case) -> None:
     assert "whole numbers" in problem and "0.5, 1.5" in problem
 
 
-def test_a_label_of_nan(case: Case) -> None:
-    change = with_value(np.nan, (0, 0, 0))
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_label_of_no_numbers(case: Case, value: float) -> None:
+    change = with_value(value, (0, 0, 0))
     assert "whole numbers" in only_problem(changed_label(case, lambda voxels: change(voxels.astype(np.float32))))
 
 
