@@ -8,9 +8,10 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sm_launch.errors import LaunchError
@@ -24,6 +25,7 @@ _MADE = {
 _DATA = (
     ".nii", ".nii.gz", ".npy", ".npz", ".dcm", ".mha", ".nrrd", ".pt", ".pth", ".ts", ".onnx", ".pyc", ".html", ".gif",
 )  # fmt: skip
+_CONFIG = (".json", ".yaml", ".yml")
 _ID_SEPARATORS = ("::", "#")
 
 
@@ -80,21 +82,37 @@ def merged(bundle: Bundle, configs: Sequence[str]) -> dict[str, Any]:
         configs: paths in it.
 
     Raises:
-        LaunchError: a file is absent or broken, or changes what no earlier one defines.
+        LaunchError: a file is absent, stays here or is broken, or changes what no earlier one defines.
     """
     content: dict[str, Any] = {}
     for config in configs:
-        file = bundle.root / config
-        if not file.is_file():
-            there = sorted(p.relative_to(bundle.root).as_posix() for p in (bundle.root / "configs").rglob("*.json"))
-            near = difflib.get_close_matches(config, there, n=1)
-            raise LaunchError(
-                f"{config}: is not in the bundle {bundle.root}; {'did you mean' if near else 'there are'} "
-                f"{near[0] + '?' if near else ', '.join(there) + '.'}"
-            )
-        for key, value in _parsed(file).items():
+        if why := missing(bundle, config):
+            raise LaunchError(f"{config}: {why}")
+        for key, value in _parsed(bundle.root / config).items():
             _lay_over(content, key, value, config)
     return content
+
+
+def missing(bundle: Bundle, config: str) -> str:
+    """Why a job would not find a config, and what to do, as the rest of a sentence; empty where the config travels."""
+    names = {file.name for file in bundle.files}
+    if PurePosixPath(config).as_posix() in names:
+        return ""
+    file = bundle.root / config
+    if not file.is_file():
+        there = sorted(name for name in names if name.startswith("configs/") and name.endswith(_CONFIG))
+        near = difflib.get_close_matches(config, there, n=1)
+        return (
+            f"is not in the bundle {bundle.root}; {'did you mean' if near else 'there are'} "
+            f"{near[0] + '?' if near else ', '.join(there) + '.'}"
+        )
+    inside = os.path.relpath(file.resolve(), bundle.root.resolve()).replace(os.sep, "/")
+    if inside in names:
+        return f"is no path in the bundle {bundle.root}, where jobs look for it; write {inside}."
+    return (
+        f"is not among the files of the bundle {bundle.root} that travel to AWS; copy it into the bundle's configs/ "
+        f"and write configs/{file.name.lstrip('.')}."
+    )
 
 
 def define(content: Mapping[str, Any], key: str) -> bool:

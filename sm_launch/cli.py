@@ -13,6 +13,7 @@ from sm_launch.errors import LaunchError
 
 EXIT_BAD_INPUT = 1
 EXIT_INTERRUPTED = 130
+LONGEST_PAUSE = 3600.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("--aws-profile", help="profile of your AWS configuration")
 
     def waiting(one: argparse.ArgumentParser) -> None:
-        one.add_argument("--poll", type=float, default=10.0, metavar="SECONDS", help="pause between two looks")
+        one.add_argument("--poll", type=_pause, default=10.0, metavar="SECONDS", help="pause between two looks")
 
     plan = command(
         "plan", "commands_plan.show_plan", "show what would be uploaded, asked of AWS and paid; calls nothing"
@@ -120,3 +121,16 @@ def parser() -> argparse.ArgumentParser:
     account(down)
     waiting(down)
     return root
+
+
+def _pause(text: str) -> float:
+    """Seconds between two looks: what cannot be slept would end the command in the middle, while the job bills."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= LONGEST_PAUSE:
+        raise argparse.ArgumentTypeError(
+            f"is '{text}'; write seconds above 0 and at most {LONGEST_PAUSE:.0f}, such as 10."
+        )
+    return seconds

@@ -52,8 +52,9 @@ def folder_copy(folder: str, uri: str, what: str) -> Copy:
     found = sorted(_visible_files(root))
     if not found:
         raise LaunchError(f"{root}: holds no file; set {what} to the folder that holds the cases.")
-    files = tuple((path.relative_to(root).as_posix(), path.stat().st_size) for path in found)
-    return Copy(root, uri.rstrip("/") + "/", files)
+    looks = [path.stat() for path in found]
+    files = tuple((path.relative_to(root).as_posix(), look.st_size) for path, look in zip(found, looks, strict=True))
+    return Copy(root, uri.rstrip("/") + "/", files, tuple(look.st_mtime_ns for look in looks))
 
 
 def _visible_files(root: Path) -> Iterator[Path]:

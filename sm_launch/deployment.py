@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sm_launch.bundle import requirements
+from sm_launch.bundle import missing, requirements
 from sm_launch.errors import LaunchError
-from sm_launch.frame import Frame, account_of
+from sm_launch.frame import Frame, account_of, prefix
+from sm_launch.image_packages import overridden
 from sm_launch.instances import instance, takes_volume_key
 from sm_launch.requests_image import ImageBuild
 from sm_launch.requests_serving import BATCH, Serving, serving_steps
@@ -52,17 +53,32 @@ def image_build(frame: Frame) -> ImageBuild:
     )
 
 
+def image_notes(frame: Frame) -> list[str]:
+    """What to know of the image before it is built: the versions that are not the bundle's."""
+    told = frame.bundle.metadata
+    carried = (("torch", told.get("pytorch_version")), ("numpy", told.get("numpy_version")))
+    asked = [*image_build(frame).packages, *(f"{name}=={version}" for name, version in carried if version)]
+    pairs = list(overridden(asked))
+    if not pairs:
+        return []
+    wanted, has = (", ".join(words) for words in zip(*pairs, strict=True))
+    return [
+        f"image: the bundle asks for {wanted}, and the serving image has {has} by its lock; compare an answer with "
+        "local inference, or set deploy.image to an image of your own."
+    ]
+
+
 def batch_input(frame: Frame) -> str:
-    """Where a batch job finds its cases: every object there is one.
+    """Where a batch job finds its cases: every object below that folder is one.
 
     Raises:
         LaunchError: the spec does not say, or names a data set that it has not.
     """
     wanted, data = frame.spec.deploy.input, frame.data_uri()
     if wanted and wanted.startswith("s3://"):
-        return wanted
+        return prefix(wanted)
     if wanted and wanted.startswith("data/") and data:
-        return f"{data}/{wanted.removeprefix('data/')}"
+        return prefix(f"{data}/{wanted.removeprefix('data/')}")
     raise LaunchError(
         f"deploy.input is '{wanted}'; write s3://BUCKET/PREFIX of the images, or data/imagesTs-like of the spec's data."
     )
@@ -86,11 +102,8 @@ def deployment_steps(frame: Frame, trained: bool) -> list[Step]:
     spec, wanted = frame.spec, frame.spec.deploy
     image = wanted.image or (image_build(frame).image if spec.image else None)
     # A model from elsewhere may hold other configs than the bundle's folder here.
-    if not wanted.model and wanted.config not in {file.name for file in frame.bundle.files}:
-        raise LaunchError(
-            f"deploy.config is '{wanted.config}', which is not in the bundle {frame.bundle.root}; set it to the "
-            "bundle's inference config."
-        )
+    if not wanted.model and (why := missing(frame.bundle, wanted.config)):
+        raise LaunchError(f"deploy.config is '{wanted.config}', which {why}")
     if image is None:
         raise LaunchError("deploy.image is missing; set it to the URI of a serving image, or add image to build one.")
     key = spec.security.kms_key

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +90,11 @@ def serve_model(plan: Plan, store: FolderStore, work_dir: Path, show: Callable[[
     if model is None:
         return
     container = model["PrimaryContainer"]
-    archive = work_dir / "model.tar.gz"
-    store.download(container["ModelDataUrl"], archive)
+    source = _fetch_model(container, store, work_dir)
     root = str(Path(__file__).resolve().parents[1])
     command = ["env", f"PYTHONPATH={root}", sys.executable, "-m", "sm_launch.container.serve"]
     environment = {"BIND_HOST": "127.0.0.1", **container.get("Environment", {})}
-    with start_server(command, archive, work_dir / "serving", environment=environment) as server:
+    with start_server(command, source, work_dir / "serving", environment=environment) as server:
         server.wait_ready(START_SECONDS)
         sent = "curl --data-binary @CASE.nii.gz -H 'Content-Type: application/x-nifti' -o SEG.nii.gz"
         show(f"serving; for example: {sent} {server.url}/invocations")
@@ -102,6 +102,28 @@ def serve_model(plan: Plan, store: FolderStore, work_dir: Path, show: Callable[[
         while server.returncode() is None:
             time.sleep(0.5)
     raise LaunchError(f"the server ended by itself; its log is {server.log_file}.")
+
+
+def _fetch_model(container: Mapping[str, Any], store: FolderStore, work_dir: Path) -> Path:
+    """The archive of a model, or the folder of one that lies unpacked in the store.
+
+    Raises:
+        LaunchError: it is not on this machine.
+    """
+    if "ModelDataUrl" in container:
+        archive = work_dir / "model.tar.gz"
+        store.download(container["ModelDataUrl"], archive)
+        return archive
+    place = container["ModelDataSource"]["S3DataSource"]["S3Uri"]
+    found = store.list(place)
+    if not found:
+        raise LaunchError(f"{place}: there is no such folder in {store.root}; put the files of the model there.")
+    folder = work_dir / "model"
+    # A file of an earlier model would be served with this one.
+    shutil.rmtree(folder, ignore_errors=True)
+    for uri in found:
+        store.download(uri, folder / uri.removeprefix(place))
+    return folder
 
 
 def _fill_store(plan: Plan, store: FolderStore, work_dir: Path) -> None:

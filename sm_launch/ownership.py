@@ -16,6 +16,8 @@ from sm_launch.steps import Plan, Step
 # Fact of an entry: checksum of what was asked for.
 ASKED_FOR = "asked_for"
 _SCHEME = "s3://"
+# Where 'down' looks for a run's things, and how it treats them; each with the spec's knob for it.
+_PLACES = {"region": "region", "bucket": "bucket.name", "folder": "bucket.prefix", "profile": "profile"}
 
 
 def fingerprint(plan: Plan, step: Step) -> str:
@@ -30,8 +32,16 @@ def check_unchanged(plan: Plan, manifest: Manifest) -> None:
     """Refuse, before anything is done, a run whose spec is another than the one that made its things.
 
     Raises:
-        LaunchError: a thing that the run made was asked for otherwise.
+        LaunchError: the run has another region, bucket, folder or profile, or a thing that it made was asked for
+            otherwise.
     """
+    for what, knob in _PLACES.items():
+        before, now = getattr(manifest, what), getattr(plan, what)
+        if before != now:
+            raise LaunchError(
+                f"run {manifest.run} was begun with the {what} {before}, and the plan has {now}; choose another --run, "
+                f"or set {knob} back."
+            )
     made = {(entry.kind, entry.name): entry for entry in manifest.entries if entry.state == MADE}
     for step in plan.steps:
         entry = made.get((step.kind, step.name))

@@ -84,7 +84,7 @@ def make_plan(spec: Spec, run: str, jobs: Sequence[str] = ()) -> Plan:
     check_numbers(spec)
     frame = Frame(spec, read_bundle(spec.bundle), run)
     chosen = jobs_of(spec, jobs)
-    uploads, copies = [], _copies(frame)
+    uploads, copies, notes = [], _copies(frame), []
     steps: list[Step] = list(bucket_steps(frame)) if spec.bucket.create else []
     if "preprocess" in chosen:
         job_uploads, job_steps = _preprocess(frame)
@@ -98,11 +98,12 @@ def make_plan(spec: Spec, run: str, jobs: Sequence[str] = ()) -> Plan:
             uploads += job_uploads
             steps += job_steps
     if "image" in chosen:
-        from sm_launch.deployment import image_build
+        from sm_launch.deployment import image_build, image_notes
         from sm_launch.requests_image import image_steps, image_upload
 
         uploads.append(image_upload(image_build(frame)))
         steps += image_steps(image_build(frame))
+        notes += image_notes(frame)
     if "deploy" in chosen:
         from sm_launch.deployment import deployment_steps
 
@@ -111,7 +112,7 @@ def make_plan(spec: Spec, run: str, jobs: Sequence[str] = ()) -> Plan:
         run, spec.region, spec.bucket.name, spec.profile, tuple(uploads), tuple(copies), tuple(steps),
         role=spec.role, kms_key=spec.security.kms_key, folder=frame.uri().removeprefix(f"s3://{spec.bucket.name}/"),
     )  # fmt: skip
-    return plan.with_notes(advice(plan))
+    return plan.with_notes([*notes, *advice(plan)])
 
 
 def bucket_steps(frame: Frame) -> list[Step]:

@@ -10,7 +10,8 @@ from typing import Any
 from sm_launch.predict import Agree, Prediction, Progress, Report
 from sm_launch.predict_cases import Case
 from sm_launch.predict_retry import patiently, sentence
-from sm_launch.predict_transfer import Sleep, delete, fetch, upload
+from sm_launch.predict_tidy import Tidy
+from sm_launch.predict_transfer import Sleep, fetch, upload
 from sm_launch.serving import ASYNC, LONGEST_INVOCATION_S
 
 # botocore's model, InvokeEndpointAsync.RequestTTLSeconds: how long a request may wait in the queue, at most.
@@ -45,7 +46,7 @@ def predict_async(
         runtime: boto3 client of ``sagemaker-runtime``.
         s3: boto3 client of ``s3``.
         kms_key: encrypts the cases in S3; None leaves the bucket's own encryption.
-        tidy: delete case and answer from S3 once the answer is here.
+        tidy: delete case and answer, with all versions of them, from S3 once the answer is here.
         poll_seconds: between two looks.
         progress: called for each case that is through.
         answered_by: tells this model from another behind the same name, so that answers of that one do not count;
@@ -57,6 +58,7 @@ def predict_async(
         LaunchError: there are no cases, one is too large, or AWS refuses.
     """
     prediction = Prediction(cases_dir, output_dir, ASYNC, answered_by or endpoint, progress, agree)
+    tidying = Tidy(s3, sleep)
     waiting: dict[Case, Mapping[str, Any]] = {}
     for case in prediction.pending:
         waiting[case] = prediction.record.waiting(case) or _ask(
@@ -77,7 +79,7 @@ def predict_async(
             del waiting[case]
             if tidy:
                 for uri in filter(None, (where["input"], where["output"], where.get("failure"))):
-                    delete(s3, uri, sleep)
+                    tidying.delete(uri)
         if waiting:
             sleep(poll_seconds)
     return prediction.report

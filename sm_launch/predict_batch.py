@@ -12,7 +12,8 @@ from sm_launch.errors import LaunchError
 from sm_launch.predict import Agree, Prediction, Progress, Report
 from sm_launch.predict_cases import ANY
 from sm_launch.predict_retry import patiently
-from sm_launch.predict_transfer import Sleep, delete, fetch, upload
+from sm_launch.predict_tidy import Tidy
+from sm_launch.predict_transfer import Sleep, fetch, upload
 from sm_launch.serving import BATCH
 
 _TAKEN = {"ResourceInUse", "ResourceInUseException"}
@@ -50,7 +51,7 @@ def predict_batch(
         sagemaker: boto3 client of ``sagemaker``.
         s3: boto3 client of ``s3``.
         kms_key: encrypts the cases in S3; None leaves the bucket's own encryption.
-        tidy: delete cases and answers from S3 once the answers are here.
+        tidy: delete cases and answers, with all versions of them, from S3 once the answers are here.
         poll_seconds: between two looks at the job.
         progress: called for each case that is through.
         answered_by: tells this model from another behind the same name, so that answers of that one do not count;
@@ -79,6 +80,7 @@ def predict_batch(
 
     ended = _run_job(job, sagemaker, has_answers, poll_seconds, sleep, note)
     reason = str(ended.get("FailureReason") or f"the job ended as {ended['TransformJobStatus']}").rstrip(".")
+    tidying = Tidy(s3, sleep)
     for case in prediction.pending:
         content = fetch(s3, f"{target}{case.key}.out", sleep)
         if content is not None:
@@ -86,8 +88,8 @@ def predict_batch(
         else:
             prediction.failed(case, f"the job {ended['TransformJobName']} wrote no answer: {reason}; see its log")
         if tidy:
-            delete(s3, f"{source}{case.key}", sleep)
-            delete(s3, f"{target}{case.key}.out", sleep)
+            tidying.delete(f"{source}{case.key}")
+            tidying.delete(f"{target}{case.key}.out")
     return prediction.report
 
 

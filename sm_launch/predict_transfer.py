@@ -51,9 +51,3 @@ def fetch(s3: Any, uri: str, sleep: Sleep) -> bytes | None:
             raise
 
     return patiently(f"read an answer from s3://{bucket}", get, sleep)
-
-
-def delete(s3: Any, uri: str, sleep: Sleep) -> None:
-    """Delete an object; one that is not there is no error."""
-    bucket, key = split(uri)
-    patiently(f"tidy up in s3://{bucket}", lambda: s3.delete_object(Bucket=bucket, Key=key), sleep)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sm_launch.errors import LaunchError
+from sm_launch.image_packages import without_locked
 from sm_launch.steps import Step, Upload
 
 SERVE = Path(__file__).parent / "container" / "serve"
@@ -81,11 +82,11 @@ def image_upload(build: ImageBuild) -> Upload:
 
 
 def source_archive(packages: Sequence[str] = ()) -> bytes:
-    """Dockerfile, locked requirements, the server, and the bundle's packages, as a zip."""
+    """Dockerfile, locked requirements, the server, and the bundle's packages that the lock does not name, as a zip."""
     files = {path.relative_to(SERVE.parent).as_posix(): path.read_bytes() for path in sorted(SERVE.glob("*.py"))}
     files[DOCKERFILE] = (SERVE / DOCKERFILE).read_bytes()
     files[LOCK] = (SERVE / LOCK).read_bytes()
-    files[EXTRA] = "".join(f"{package}\n" for package in packages).encode()
+    files[EXTRA] = "".join(f"{package}\n" for package in without_locked(packages)).encode()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in sorted(files.items()):

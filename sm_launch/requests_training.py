@@ -41,8 +41,9 @@ def configs_of(frame: Frame, train: Train) -> tuple[str, ...]:
     """The config files of a training, those for several processes behind the others."""
     if launch_mode(train) == "none":
         return train.configs
-    there = {file.name for file in frame.bundle.files}
-    return (*train.configs, *(config for config in train.multi_process_configs if config in there))
+    # A bundle need not have the default; one that is there, and stays here, is refused where all are laid together.
+    there = (config for config in train.multi_process_configs if (frame.bundle.root / config).is_file())
+    return (*train.configs, *there)
 
 
 def keeps_checkpoints(train: Train) -> bool:

@@ -22,13 +22,20 @@ def trial_of(frame: Frame, tune: Tune) -> tuple[Search, Train]:
     """The search, and the training with what all trials share.
 
     Raises:
-        LaunchError: the spec has no training, the search file is wrong, or a knob of it is not in the configs.
+        LaunchError: the spec has no training, or one with an MLflow; the search file is wrong; or a knob of it is not
+            in the configs.
     """
     if frame.spec.train is None:
         raise LaunchError("tune: there is no training to tune; add train to the spec.")
-    search = read_search(frame.bundle.root / tune.search)
     train = frame.spec.train
-    trial = dataclasses.replace(train, configs=(*train.configs, *search.configs))
+    if train.mlflow_arn:
+        raise LaunchError(
+            f"train.mlflow_arn is {train.mlflow_arn}, and trials of a tuning have no place for it "
+            "(HyperParameterTrainingJobDefinition); leave it out of a spec with tune."
+        )
+    search = read_search(frame.bundle.root / tune.search)
+    # Nor have they one for TensorBoardOutputConfig: the run's folder goes into output.tar.gz of its trial instead.
+    trial = dataclasses.replace(train, configs=(*train.configs, *search.configs), tensorboard=False)
     content = merged(frame.bundle, training.configs_of(frame, trial))
     check_overrides(content, dict.fromkeys(search.space), trial.configs)
     shared = {"epochs": search.epochs} if search.epochs and "epochs" in content else {}

@@ -53,7 +53,6 @@ from sm_launch.rules_storage import (
 )
 from sm_launch.rules_training import (
     channel_names,
-    hyperband_stopping,
     isolated_install,
     longest_run,
     metric_regex,
@@ -61,12 +60,11 @@ from sm_launch.rules_training import (
     spot_checkpoint,
     spot_only_wait,
     spot_wait,
-    tuning_objective,
-    tuning_parallel,
     warm_pool_groups,
     warm_pool_length,
     warm_pool_spot,
 )
+from sm_launch.rules_tuning import hyperband_stopping, tuning_objective, tuning_parallel, tuning_warm_pool
 from sm_launch.steps import Plan
 
 Check = Callable[[Plan], Iterator[str]]
@@ -110,6 +108,7 @@ RULES: tuple[Rule, ...] = tuple(
         tuning_objective,
         tuning_parallel,
         hyperband_stopping,
+        tuning_warm_pool,
         volume_key,
         local_disk_size,
         processing_paths,

@@ -1,4 +1,4 @@
-"""Rules of training and tuning: spot, warm pools, metrics, channels, trials."""
+"""Rules of training: spot, warm pools, metrics, channels, packages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sm_launch.steps import Plan
-from sm_launch.views import CREATE_PROCESSING, CREATE_TUNING, Training, channels, of, requirements, trainings
+from sm_launch.views import CREATE_PROCESSING, Training, channels, of, requirements, trainings
 
 # docs, "Train Using SageMaker Managed Warm Pools"; the API model itself says 21600.
 WARM_POOL_LIMIT_S = 3600
@@ -78,7 +78,7 @@ def warm_pool_spot(plan: Plan) -> Iterator[str]:
         if training.spot:
             yield (
                 f"{training.step.name}: {training.path}ResourceConfig.KeepAlivePeriodInSeconds is "
-                f"{_keep_alive(training)} together with EnableManagedSpotTraining, and AWS keeps no warm pool of spot "
+                f"{keep_alive(training)} together with EnableManagedSpotTraining, and AWS keeps no warm pool of spot "
                 f"machines; remove keep_alive or spot."
             )
 
@@ -89,7 +89,7 @@ def warm_pool_groups(plan: Plan) -> Iterator[str]:
         if training.request["ResourceConfig"].get("InstanceGroups"):
             yield (
                 f"{training.step.name}: {training.path}ResourceConfig.KeepAlivePeriodInSeconds is "
-                f"{_keep_alive(training)} together with InstanceGroups, and AWS keeps no warm pool of several types; "
+                f"{keep_alive(training)} together with InstanceGroups, and AWS keeps no warm pool of several types; "
                 f"remove keep_alive or take one instance type."
             )
 
@@ -97,10 +97,10 @@ def warm_pool_groups(plan: Plan) -> Iterator[str]:
 def warm_pool_length(plan: Plan) -> Iterator[str]:
     """A warm pool is kept for an hour at most (docs, "Train Using SageMaker Managed Warm Pools")."""
     for training in _with_warm_pool(plan):
-        if _keep_alive(training) > WARM_POOL_LIMIT_S:
+        if keep_alive(training) > WARM_POOL_LIMIT_S:
             yield (
                 f"{training.step.name}: {training.path}ResourceConfig.KeepAlivePeriodInSeconds is "
-                f"{_keep_alive(training)}, and AWS keeps a warm pool for {WARM_POOL_LIMIT_S} s at most; lower it."
+                f"{keep_alive(training)}, and AWS keeps a warm pool for {WARM_POOL_LIMIT_S} s at most; lower it."
             )
 
 
@@ -176,50 +176,12 @@ def packages(plan: Plan, request: Mapping[str, Any]) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def tuning_objective(plan: Plan) -> Iterator[str]:
-    """The objective of a tuning is among the metrics that its trials report."""
-    for training in trainings(plan):
-        objective = training.request.get("TuningObjective") or training.step.request.get(
-            "HyperParameterTuningJobConfig", {}
-        ).get("HyperParameterTuningJobObjective", {})
-        metrics = training.request.get("AlgorithmSpecification", {}).get("MetricDefinitions", ())
-        wanted = objective.get("MetricName")
-        if training.step.operation == CREATE_TUNING and wanted and wanted not in [one.get("Name") for one in metrics]:
-            yield (
-                f"{training.step.name}: the objective {wanted!r} is not among "
-                f"{training.path}AlgorithmSpecification.MetricDefinitions, and AWS would find no value to compare; "
-                f"define it."
-            )
-
-
-def tuning_parallel(plan: Plan) -> Iterator[str]:
-    """A tuning runs no more trials at once than it runs in all (API reference, ResourceLimits)."""
-    for step in of(plan, CREATE_TUNING):
-        limits = step.request.get("HyperParameterTuningJobConfig", {}).get("ResourceLimits", {})
-        parallel, total = limits.get("MaxParallelTrainingJobs", 1), limits.get("MaxNumberOfTrainingJobs")
-        if total is not None and parallel > total:
-            yield (
-                f"{step.name}: ResourceLimits.MaxParallelTrainingJobs is {parallel}, and AWS takes at most "
-                f"MaxNumberOfTrainingJobs, {total}; lower it."
-            )
-
-
-def hyperband_stopping(plan: Plan) -> Iterator[str]:
-    """Hyperband stops trials itself, so early stopping stays off (docs, "Stop Training Jobs Early")."""
-    for step in of(plan, CREATE_TUNING):
-        config = step.request.get("HyperParameterTuningJobConfig", {})
-        if config.get("Strategy") == "Hyperband" and config.get("TrainingJobEarlyStoppingType", "Off") != "Off":
-            yield (
-                f"{step.name}: TrainingJobEarlyStoppingType is {config['TrainingJobEarlyStoppingType']!r} with the "
-                f"Hyperband strategy, which stops trials itself; set it to 'Off'."
-            )
-
-
 def _with_warm_pool(plan: Plan) -> Iterator[Training]:
-    return (training for training in trainings(plan) if _keep_alive(training))
+    return (training for training in trainings(plan) if keep_alive(training))
 
 
-def _keep_alive(training: Training) -> int:
+def keep_alive(training: Training) -> int:
+    """Seconds for which its machines are kept afterwards; 0 without a warm pool."""
     return training.request.get("ResourceConfig", {}).get("KeepAlivePeriodInSeconds", 0)
 
 

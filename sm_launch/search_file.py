@@ -131,4 +131,34 @@ def _range(file: Path, knob: str, one: Any) -> tuple[str, list[Any]]:
         raise LaunchError(
             f"{file}: {knob} has {len(values)} values, and the tuning service takes {MOST_VALUES}; take some out."
         )
+    if kind not in ("grid", "choice"):
+        _check_bounds(file, knob, kind, values)
     return kind, values
+
+
+def _check_bounds(file: Path, knob: str, kind: str, values: list[Any]) -> None:
+    """Refuse two values that are no range of their kind."""
+    low, high = values
+    whole = kind == "randint"
+    if not all(_is_number(value, whole) for value in values):
+        wanted = "whole numbers" if whole else "numbers"
+        raise LaunchError(
+            f"{file}: {knob} has {kind} {json.dumps(values)}; write two {wanted} without quotes, the lower one first."
+        )
+    if low >= high:
+        raise LaunchError(
+            f"{file}: {knob} has {kind} {json.dumps(values)}, which holds no range; write the lower number first and a "
+            "higher one behind it."
+        )
+    if kind == "loguniform" and low <= 0:
+        raise LaunchError(
+            f"{file}: {knob} has loguniform {json.dumps(values)}, and {low} has no logarithm; begin above 0, or write "
+            "uniform."
+        )
+
+
+def _is_number(value: Any, whole: bool) -> bool:
+    """Whether it is a finite number; true and false are none."""
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, int) or (not whole and isinstance(value, float) and math.isfinite(value))

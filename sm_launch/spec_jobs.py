@@ -69,10 +69,10 @@ class Train:
         expected_hours: for the cost only.
         spot: spare capacity, with checkpoints and resume.
         max_wait_hours: with spot: the job is given up after this, waiting included.
-        keep_alive_minutes: keep the machines for the next job (warm pool), billed.
+        keep_alive_minutes: keep the machines for the next job (warm pool), billed; not with tune.
         resume: keep checkpoints in S3 and continue from them, which spot always does.
-        tensorboard: copy TensorBoard's files to S3 as they are written.
-        mlflow_arn: MLflow app or tracking server on SageMaker.
+        tensorboard: copy TensorBoard's files to S3 as they are written; those of a trial are in its output.tar.gz.
+        mlflow_arn: MLflow app or tracking server on SageMaker; not with tune.
         keep: which files of the bundle, models/ included, go into the model artifact, as patterns; an asterisk stands
             for any characters, and an exclamation mark before a pattern leaves out.
         metrics: name to the regular expression that finds it in the log; None takes
@@ -165,7 +165,6 @@ class Deploy:
         inference_ami: InferenceAmiVersion, which sets the GPU driver; None takes the one that the built image needs.
         memory_mb: of a serverless endpoint, 1024 to 6144.
         input: batch only, and needed there: s3://... of the cases, or data/FOLDER of the data set.
-        max_hours: batch only.
         expected_hours: for the cost only.
         environment: variables.
     """
@@ -183,6 +182,5 @@ class Deploy:
     inference_ami: str | None = None
     memory_mb: int = 6144
     input: str | None = None
-    max_hours: float = 6.0
     expected_hours: float | None = None
     environment: Mapping[str, str] = field(default_factory=dict)

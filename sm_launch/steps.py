@@ -35,11 +35,13 @@ class Copy:
         folder: on this machine.
         uri: s3://BUCKET/PREFIX/ that its files go below.
         files: path in the folder, with /, and size in bytes, sorted.
+        changed_ns: when each of them was last changed, in its order; empty where that is not known.
     """
 
     folder: Path
     uri: str
     files: tuple[tuple[str, int], ...]
+    changed_ns: tuple[int, ...] = ()
 
     @property
     def size(self) -> int:

@@ -7,7 +7,6 @@ the parts' checksums. What has the same size and the same SHA-256 is not sent ag
 from __future__ import annotations
 
 import base64
-import hashlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from sm_launch import aws
 from sm_launch.errors import LaunchError
 from sm_launch.s3_uri import split
 from sm_launch.steps import Copy, Upload
+from sm_launch.sync_source import as_planned, file_digest
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,6 @@ THREADS = 8
 MEBIBYTE = 1024**2
 # Objects above are sent in parts. S3 takes parts of 5 MiB to 5 GiB, 10,000 of them at most.
 MULTIPART_FROM, PART_SIZE, MOST_PARTS = 64 * MEBIBYTE, 32 * MEBIBYTE, 10_000
-BLOCK = 1 * MEBIBYTE
 
 
 @dataclass(frozen=True)
@@ -113,23 +112,19 @@ def copy_folder(
         part_size: bytes of a part, at least 5 MiB; more for files of over 10,000 parts.
 
     Raises:
-        LaunchError: a file is gone, or AWS refuses; what has arrived is not sent again by the next call.
+        LaunchError: a file is gone or has changed since it was planned, or AWS refuses; what has arrived is not sent
+            again by the next call.
     """
     bucket, prefix = split(copy.uri)
     there = _listed(client, bucket, prefix)
+    changed = dict(zip((name for name, _ in copy.files), copy.changed_ns, strict=False))
 
     def one(file: tuple[str, int]) -> bool:
-        path = copy.folder / file[0]
-        try:
-            size = path.stat().st_size
-            sha256 = file_digest(path)
-        except OSError as error:
-            raise LaunchError(f"{path}: cannot be read ({error.strerror}); plan again.") from error
-        target = Target(
-            client, bucket, prefix + file[0], kms_key, max(part_size, -(-size // MOST_PARTS)), multipart_from
-        )
-        known = there.get(prefix + file[0])
-        return _bring(target, path, size, sha256, look=known == size)
+        name, size = file
+        path, key = copy.folder / name, prefix + name
+        with as_planned(path, size, changed.get(name)):
+            target = Target(client, bucket, key, kms_key, max(part_size, -(-size // MOST_PARTS)), multipart_from)
+            return _bring(target, path, size, file_digest(path), look=there.get(key) == size)
 
     strangers = sorted(there.keys() - {prefix + name for name, _ in copy.files})
     if strangers:
@@ -140,19 +135,6 @@ def copy_folder(
     sent = _each(one, copy.files)
     size = sum(size for (_, size), new in zip(copy.files, sent, strict=True) if new)
     return _tell(Sent(sum(sent), size, len(sent) - sum(sent)))
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hex.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def is_there(target: Target, size: int, sha256: str) -> bool:

@@ -194,6 +194,13 @@ TRAINING_CASES = (
         "itself; set it to 'Off'.",
     ),
     Case(
+        "tuning-warm-pool",
+        one(TUNE, lp.put("TrainingJobDefinition.ResourceConfig.KeepAlivePeriodInSeconds", 600)),
+        "demo-1a2b-tune: TrainingJobDefinition.ResourceConfig.KeepAlivePeriodInSeconds is 600, and each trial would "
+        "leave machines that are billed and that 'down' does not give back; set train.keep_alive_minutes to 0 for a "
+        "tuning.",
+    ),
+    Case(
         "image-region",
         one(STORE, lp.put("AppSpecification.ImageUri", lp.IMAGE.replace("us-east-1", "us-west-2"))),
         "demo-1a2b-store: AppSpecification.ImageUri lies in us-west-2, and a job in us-east-1 takes an image of its "

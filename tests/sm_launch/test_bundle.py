@@ -10,6 +10,7 @@ from monai.bundle import ConfigParser
 from specs import BUNDLE
 
 from sm_launch.bundle import check_overrides, define, merged, read_bundle, requirements
+from sm_launch.cli import main
 from sm_launch.errors import LaunchError
 
 CONFIGS = sorted(path.relative_to(BUNDLE).as_posix() for path in (BUNDLE / "configs").rglob("*.json"))
@@ -108,6 +109,48 @@ def test_yaml_configs_are_read_too(copy: Path) -> None:
     (copy / "configs" / "train.yaml").write_text("lr: [\n")
     with pytest.raises(LaunchError, match="train.yaml: is broken YAML"):
         merged(read_bundle(copy), ["configs/train.yaml"])
+
+
+@pytest.mark.parametrize("place", ["../best.json", "runs/best.json", "models/best.json", "configs/.best.json", ""])
+def test_a_config_that_stays_here_is_refused(copy: Path, tmp_path_factory: pytest.TempPathFactory, place: str) -> None:
+    # The empty one is a full path elsewhere.
+    file = (copy / place).resolve() if place else tmp_path_factory.mktemp("elsewhere") / "best.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text('{"lr": 3}')
+    config = place or str(file)
+    for name in (config, str(file)):
+        with pytest.raises(LaunchError) as error:
+            merged(read_bundle(copy), ["configs/train.json", name])
+        assert str(error.value) == (
+            f"{name}: is not among the files of the bundle {copy} that travel to AWS; copy it into the bundle's "
+            "configs/ and write configs/best.json."
+        )
+
+
+def test_a_config_is_named_by_its_path_in_the_bundle(copy: Path) -> None:
+    bundle = read_bundle(copy)
+    assert merged(bundle, ["./configs//train.json"]) == merged(bundle, ["configs/train.json"])
+    for name in (str(copy / "configs" / "train.json"), "configs/../configs/train.json"):
+        with pytest.raises(LaunchError, match="is no path in the bundle .*; write configs/train.json.$"):
+            merged(bundle, [name])
+
+
+@pytest.mark.parametrize("knob", ["configs", "multi_process_configs"])
+def test_no_command_takes_a_config_that_stays_here(
+    copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], knob: str
+) -> None:
+    (copy / "runs").mkdir()
+    (copy / "runs" / "best.json").write_text('{"lr": 3}')
+    train = {"instance_type": "ml.c5.xlarge", "processes_per_host": 2, "channels": {}, knob: ["runs/best.json"]}
+    spec = {
+        "name": "tiny", "bundle": str(copy), "region": "us-east-1", "bucket": {"name": "tiny-bucket"},
+        "role": "arn:aws:iam::123456789012:role/SageMaker", "train": train,
+    }  # fmt: skip
+    file = tmp_path / "spec.json"
+    file.write_text(json.dumps(spec))
+    for command in ("plan", "local"):
+        assert main([command, str(file)]) == 1
+        assert "runs/best.json: is not among the files of the bundle" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read every file")

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from test_faults import BUCKET, IMAGE, MODEL, RUN, VARIANT, User, user  # noqa: F401 - a fixture
+
+from sm_launch.errors import LaunchError
+from sm_launch.manifest import Manifest
+from sm_launch.ownership import check_unchanged
+from sm_launch.steps import Plan
 
 DEPLOY = {"image": IMAGE, "instance_type": "ml.c5.xlarge", "model": MODEL}
 STRANGER = [{"Key": "sm-launch:run", "Value": "other-1"}]
@@ -78,6 +84,43 @@ def test_a_run_goes_on_with_its_own_spec_only(deploying: User) -> None:
     deploying.spec["deploy"] = DEPLOY
     assert "ended as Failed: told to fail" in deploying.applies()[2]
     deploying.is_clean_after_down()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"region": "eu-west-1", "bucket": {"name": "west-bucket"}},
+            "the region us-east-1, and the plan has eu-west-1; choose another --run, or set region back.",
+        ),
+        ({"bucket": {"name": "other-bucket"}}, f"the bucket {BUCKET}, and the plan has other-bucket; choose another"),
+        (
+            {"bucket": {"name": BUCKET, "prefix": "team"}},
+            f"the folder sm-launch/runs/{RUN}, and the plan has team/runs/{RUN}; choose another --run, or set bucket.p",
+        ),
+    ],
+)
+def test_a_run_stays_where_it_was_begun(user: User, changes: dict[str, Any], sentence: str) -> None:  # noqa: F811
+    # Nothing was made there, so no thing of the run tells that the spec is another.
+    user.account.faults.deny("CreateTrainingJob")
+    user.applies()
+    assert user.entries() == {"training-job": "asked"}
+    user.account.faults.clear()
+    user.s3.create_bucket(Bucket="other-bucket")
+    west = user.account.session("eu-west-1").client("s3")
+    west.create_bucket(Bucket="west-bucket", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    user.spec |= changes
+    code, _, err = user.applies("--no-quotas")
+    assert code == 1
+    assert f"run {RUN} was begun with {sentence}" in err
+    for region in (user.account.region, "eu-west-1"):
+        assert not user.account.session(region).client("sagemaker").list_training_jobs()["TrainingJobSummaries"]
+
+
+def test_a_run_stays_of_its_profile() -> None:
+    manifest = Manifest("r", "us-east-1", BUCKET, "runs/r", "phi")
+    with pytest.raises(LaunchError, match="run r was begun with the profile phi, and the plan has standard; choose"):
+        check_unchanged(Plan("r", "us-east-1", BUCKET, "standard", folder="runs/r"), manifest)
 
 
 def test_overrides_that_only_the_uploads_hold_are_another_spec_too(user: User) -> None:  # noqa: F811

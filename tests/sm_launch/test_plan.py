@@ -408,7 +408,19 @@ TO_SERVE = {"instance_type": "ml.g5.xlarge", "image": "123456789012.dkr.ecr.us-e
         ({"bucket": {"name": "brats-bucket", "prefix": "../b"}}, "bucket.prefix is '../b'; write folders with single"),
         ({"bucket": {"name": "brats-bucket", "prefix": "a//b"}}, "bucket.prefix is 'a//b'; write folders with single"),
         ({"image": {"role": "CodeBuild"}}, "image.role is 'CodeBuild'; write its ARN, arn:aws:iam::ACCOUNT:role/NAME."),
-        ({"deploy": {**TO_SERVE, "config": "configs/infer.json"}}, "deploy.config is 'configs/infer.json', which is n"),
+        (
+            {"deploy": {**TO_SERVE, "config": "configs/infer.json"}},
+            "; did you mean configs/inference.json?",
+        ),
+        (
+            {"deploy": {**TO_SERVE, "config": __file__}},
+            f"deploy.config is '{__file__}', which is not among the files of the bundle {BUNDLE} that travel to AWS",
+        ),
+        # A batch job has no time limit that could be set.
+        (
+            {"deploy": {**TO_SERVE, "mode": "batch", "max_hours": 3}},
+            "deploy.max_hours is not known",
+        ),
     ],
 )
 def test_what_would_fail_or_do_nothing_once_it_is_paid_for_is_refused(changes: dict[str, Any], sentence: str) -> None:
@@ -416,6 +428,11 @@ def test_what_would_fail_or_do_nothing_once_it_is_paid_for_is_refused(changes: d
         plan_of(**changes)
     assert sentence in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_batch_job_has_no_limit_to_expect_less_than() -> None:
+    batch = {"mode": "batch", "input": "data/imagesTs", "model": "s3://b/model.tar.gz", "expected_hours": 8}
+    assert problems(plan_of(train=None, deploy={**TO_SERVE, **batch})) == []
 
 
 def test_folders_that_the_job_has_may_be_named() -> None:

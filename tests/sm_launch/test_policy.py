@@ -230,6 +230,15 @@ def test_caller_and_role_may_do_the_batch_jobs_of_predict() -> None:
     assert f"arn:aws:s3:::{lp.BUCKET}/{lp.RUN}/answered/*" in written["Resource"]
 
 
+def test_caller_may_delete_every_version_of_the_cases_of_predict() -> None:
+    policy = caller_policy(lp.plan(lp.model(), lp.transform()), lp.ACCOUNT)
+    for action in ("s3:DeleteObject", "s3:DeleteObjectVersion"):
+        assert f"arn:aws:s3:::{lp.BUCKET}/{lp.RUN}/*" in allowed(policy, action)[0]["Resource"]
+    (listing,) = allowed(policy, "s3:ListBucketVersions")
+    assert listing["Resource"] == [f"arn:aws:s3:::{lp.BUCKET}"]
+    assert f"{lp.RUN}/*" in listing["Condition"]["StringLikeIfExists"]["s3:prefix"]
+
+
 def test_folders_that_are_copied_may_be_written_by_the_caller_and_read_by_the_role() -> None:
     plan = replace(lp.plan(lp.training()), copies=(Copy(Path("."), f"s3://{lp.BUCKET}/data/brats/", ()),))
     arn = "arn:aws:s3:::demo-bucket/data/brats/*"

@@ -95,6 +95,20 @@ def test_what_a_deleted_endpoint_owed_is_asked_of_the_next(user: User) -> None:
     assert "2 answered" in user.types(*words(user), *SEND)[1]
 
 
+@pytest.mark.parametrize("mode", ["async", "batch"])
+def test_a_versioned_bucket_keeps_no_case(user: User, mode: str) -> None:
+    user.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    applied(user, mode=mode, **({"input": f"s3://{BUCKET}/cases"} if mode == "batch" else {}))
+
+    def keys() -> set[str]:
+        found = user.s3.list_object_versions(Bucket=BUCKET)
+        return {one["Key"] for kind in ("Versions", "DeleteMarkers") for one in found.get(kind, ())}
+
+    before = keys()
+    assert "2 answered" in user.types(*words(user), *SEND)[1]
+    assert keys() == before
+
+
 def test_batch_jobs_are_of_the_run(user: User) -> None:
     applied(user, mode="batch", input=f"s3://{BUCKET}/cases")
     out = user.types(*words(user), *SEND)[1]

@@ -220,6 +220,17 @@ def test_archive_is_all_that_the_dockerfile_copies_and_always_the_same(tmp_path:
     assert "MAX_QUEUE is 'none'" in done.stderr
 
 
+def test_the_archive_asks_for_nothing_that_the_lock_names() -> None:
+    packages = ("deflate==0.9.0", "monai==1.4.0", "Pytorch_Ignite==0.4.11", "scipy", "monai[lmdb]==1.4.0", "itk==5.4.0")
+    with zipfile.ZipFile(io.BytesIO(image.source_archive(packages))) as archive:
+        extra = archive.read("bundle-requirements.txt").decode()
+    assert extra.splitlines() == ["deflate==0.9.0", "monai[lmdb]", "itk==5.4.0"]
+    # What pip would resolve beside the lock, as the Dockerfile has it do.
+    for line in extra.splitlines():
+        wanted = Requirement(line)
+        assert wanted.name not in locked() or wanted.specifier.contains(locked()[wanted.name])
+
+
 def instructions() -> list[str]:
     """The Dockerfile's instructions, continued lines joined."""
     lines = (SERVE / "Dockerfile").read_text().replace("\\\n", " ").splitlines()

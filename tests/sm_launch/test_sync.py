@@ -73,6 +73,32 @@ def test_what_changed_is_sent(s3: Any, cases: Path) -> None:
     assert s3.get_object(Bucket=BUCKET, Key="data/imagesTr/a b.nii.gz")["Body"].read() == b"b" * 1000
 
 
+@pytest.mark.parametrize("content", [b"longer than it was", b"[]"])
+def test_a_file_that_changed_since_the_plan_is_not_sent(s3: Any, cases: Path, content: bytes) -> None:
+    copy = folder_copy(str(cases), f"s3://{BUCKET}/data", "data.source")
+    # Of the same size, the time alone tells.
+    os.utime(cases / "dataset.json", ns=(0, 0))
+    (cases / "dataset.json").write_bytes(content)
+    with pytest.raises(LaunchError, match="dataset.json: has changed since it was planned.*; plan again."):
+        copy_folder(copy, s3)
+    assert not s3.list_objects_v2(Bucket=BUCKET, Prefix="data/dataset.json").get("Contents")
+    assert bring(cases, s3).objects >= 1
+
+
+@pytest.mark.parametrize("name, call", [("dataset.json", "PutObject"), ("imagesTr/big.nii.gz", "UploadPart")])
+def test_a_file_that_changes_while_it_is_sent_is_told(s3: Any, cases: Path, name: str, call: str) -> None:
+    changed = []
+
+    def change(params: Any, **_: Any) -> None:
+        if f"/data/{name}" in params["url"] and not changed:
+            changed.append(name)
+            (cases / name).write_bytes(b"longer than it was" * 1000)
+
+    s3.meta.events.register(f"before-call.s3.{call}", change)
+    with pytest.raises(LaunchError, match=f"{name}: has changed since it was planned, from"):
+        bring(cases, s3)
+
+
 def test_objects_of_other_tools_are_known_by_s3s_checksum(s3: Any, cases: Path) -> None:
     s3.put_object(Bucket=BUCKET, Key="data/dataset.json", Body=b"{}", ChecksumAlgorithm="SHA256")
     assert bring(cases, s3).same == 1
