@@ -25,7 +25,7 @@ def load(name: str):
     return module
 
 
-timing, readme = load("timing"), load("readme")
+timing, readme, accuracy_table = load("timing"), load("readme"), load("accuracy_table")
 
 
 def test_sides_take_turns_and_the_first_round_is_dropped() -> None:
@@ -68,6 +68,20 @@ def test_the_table_is_that_of_the_kept_results() -> None:
     assert done.returncode == 0, "python benchmarks/readme.py renews it"
     kept = {file.stem for file in (BENCHMARKS / "results").glob("*.json")}
     assert kept == {file.stem for file in CLAIMS}, "a claim without a result, or a result without its benchmark"
+
+
+def test_the_front_page_tells_the_kept_results_of_the_same_patients() -> None:
+    groups = {(group.name, group.minutes): group for group in accuracy_table.load(BENCHMARKS / "results" / "accuracy")}
+    lines = (ROOT / "README.md").read_text("utf-8").splitlines()
+    head = next(index for index, line in enumerate(lines) if line.startswith("| | 10 minutes, 10 patients"))
+    rows = [[cell.strip() for cell in line.split("|")[2:4]] for line in lines[head + 2 : head + 5]]
+    for column, (minutes, patients, ours) in enumerate([(10, 10, "ours"), (40, 6, "augment")]):
+        compared = [groups[name, minutes] for name in (ours, "nnunet", "published")]
+        whole = [group for group in compared if len(group.patients) == patients]
+        assert len({frozenset(group.patients) for group in whole}) == 1 and len(whole) > 1
+        means = [accuracy_table.column(group.patients.values(), accuracy_table.MEAN).mean() for group in compared]
+        told = [f"{mean:.3f}" if group in whole else "" for group, mean in zip(compared, means, strict=True)]
+        assert [row[column] for row in rows] == told
 
 
 @pytest.mark.parametrize("file", CLAIMS, ids=lambda file: file.stem)
