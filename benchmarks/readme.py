@@ -91,7 +91,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "notes": lambda: NOTES,
     ACCURACY: lambda: tables(ACCURACY, RESULTS, CPU)[1],
     ROBUSTNESS: lambda: judged(robustness.text, ROBUSTNESS),
-    UNCERTAINTY: lambda: judged(uncertainty.text, UNCERTAINTY),
+    UNCERTAINTY: lambda: f"{judged(uncertainty.text, UNCERTAINTY)}\n\n{uncertainty.P_VALUE}",
     CHOICES: lambda: judged(inference_choices.text, CHOICES),
     RULES: lambda: judged(tuned_rules.text, RULES),
     ENSEMBLE: lambda: judged(ensemble.text, ENSEMBLE),

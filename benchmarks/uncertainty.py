@@ -40,7 +40,7 @@ WAYS: dict[str, list[int]] = {"plain": [], "flips": [0, 1, 2]}
 HALF = 0.5
 MEAN_AT = COLUMNS.index(MEAN)
 PERMUTATIONS = 9999
-P_VALUE = "two-sided, of pairing doubts and Dice at random: all pairings of up to 7 cases, else 9999 random ones"
+P_VALUE = "p is two-sided, of pairing doubts and Dice at random: all pairings of up to 7 cases, else 9999 random ones."
 
 
 def find(trained: Trained) -> dict[str, Any]:
@@ -75,14 +75,18 @@ def bins_of(item: dict[str, Any], folder: Path, label_scheme: str) -> dict[str, 
 
 
 def text(folder: Path, minutes: float, folds: int = FOLDS) -> str:
-    """Calibration and ranking of each recipe in Markdown, over all folds that have been run.
+    """Calibration and ranking of each recipe in Markdown, over all folds that have been run; ``P_VALUE`` explains p.
 
     Raises:
         InputError: nothing has been run with that budget, or what has does not belong together.
     """
     found = by_recipe(load(folder, minutes, folds))
-    told = [recipe_text(name, results, minutes, folds) for name, results in found.items()]
-    return "\n\n".join([*told, f"p is {P_VALUE}."])
+    return "\n\n".join(recipe_text(name, results, minutes, folds) for name, results in found.items())
+
+
+def explained(folder: Path, minutes: float, folds: int) -> str:
+    """:func:`text` with what p is."""
+    return f"{text(folder, minutes, folds)}\n\n{P_VALUE}"
 
 
 def recipe_text(name: str, found: Sequence[Mapping[str, Any]], minutes: float, folds: int) -> str:
@@ -140,7 +144,9 @@ def ranking(results: Sequence[Mapping[str, Any]]) -> list[str]:
 def main(argv: list[str] | None = None) -> int:
     """Run or tabulate."""
     root, _ = command_line(__doc__, (OURS,))
-    return answer(root.parse_args(argv), UNCERTAINTY, text, partial(judge_one_side, __file__, UNCERTAINTY, OURS, find))
+    return answer(
+        root.parse_args(argv), UNCERTAINTY, explained, partial(judge_one_side, __file__, UNCERTAINTY, OURS, find)
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 
 from sm_launch.errors import LaunchError
 from sm_launch.frame import Frame
-from sm_launch.steps import Copy, Upload
+from sm_launch.steps import Copy, Source, Upload
 
 CONTAINER = Path(__file__).parent / "container"
 ENTRY = "entry.py"
@@ -52,9 +52,12 @@ def folder_copy(folder: str, uri: str, what: str) -> Copy:
     found = sorted(_visible_files(root))
     if not found:
         raise LaunchError(f"{root}: holds no file; set {what} to the folder that holds the cases.")
-    looks = [path.stat() for path in found]
-    files = tuple((path.relative_to(root).as_posix(), look.st_size) for path, look in zip(found, looks, strict=True))
-    return Copy(root, uri.rstrip("/") + "/", files, tuple(look.st_mtime_ns for look in looks))
+    return Copy(root, uri.rstrip("/") + "/", tuple(_source(path, root) for path in found))
+
+
+def _source(path: Path, root: Path) -> Source:
+    look = path.stat()
+    return Source(path.relative_to(root).as_posix(), look.st_size, look.st_mtime_ns)
 
 
 def _visible_files(root: Path) -> Iterator[Path]:

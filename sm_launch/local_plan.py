@@ -139,11 +139,11 @@ def _fill_store(plan: Plan, store: FolderStore, work_dir: Path) -> None:
             source.write_bytes(upload.data or b"")
         store.upload(source, upload.uri)
     for copy in plan.copies:
-        for name, _ in copy.files:
-            link = store.root / copy.uri.removeprefix("s3://") / name
+        for file in copy.files:
+            link = store.root / copy.uri.removeprefix("s3://") / file.name
             link.parent.mkdir(parents=True, exist_ok=True)
             if not link.is_symlink():
-                link.symlink_to(copy.folder.resolve() / name)
+                link.symlink_to(copy.folder.resolve() / file.name)
 
 
 def _refuse_mount(step: Step) -> None:

@@ -121,7 +121,7 @@ def _identities(plan: Plan) -> Iterator[str]:
     for number, copy in enumerate(plan.copies, start=1):
         for kind in kinds(copy.uri):
             yield _looks_like(f"Folder {number} to copy: its place in S3", kind)
-        found = Counter(kind for name, _ in copy.files for kind in kinds(name))
+        found = Counter(kind for file in copy.files for kind in kinds(file.name))
         for kind, count in found.items():
             yield _looks_like(f"Folder {number} to copy: the name of {count} of its files", kind)
     for number, upload in enumerate(plan.uploads, start=1):

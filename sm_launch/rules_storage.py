@@ -47,7 +47,7 @@ def hardware_encrypts(plan: Plan) -> Iterator[str]:
 def file_names(plan: Plan) -> Iterator[str]:
     """Under profile phi shows some of the file names that go to S3, since no detector knows a person's name in one."""
     for copy in plan.copies if plan.profile == PHI else ():
-        names = [name for name, _ in copy.files]
+        names = [file.name for file in copy.files]
         shown = dict.fromkeys(names[index] for index in (0, len(names) // 2, -1) if names)
         yield (
             f"Folder {copy.folder}: the names of its {len(names)} files go to S3 keys and to logs outside the "

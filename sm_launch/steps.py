@@ -28,25 +28,38 @@ class Upload:
 
 
 @dataclass(frozen=True)
+class Source:
+    """A file of a folder that is to be copied, as the plan saw it.
+
+    Attributes:
+        name: path in the folder, with /.
+        size: in bytes.
+        changed_ns: when it was last changed (st_mtime_ns).
+    """
+
+    name: str
+    size: int
+    changed_ns: int
+
+
+@dataclass(frozen=True)
 class Copy:
     """A folder that the plan copies into S3; checksums are made, and equal files left out, while it is copied.
 
     Attributes:
         folder: on this machine.
         uri: s3://BUCKET/PREFIX/ that its files go below.
-        files: path in the folder, with /, and size in bytes, sorted.
-        changed_ns: when each of them was last changed, in its order; empty where that is not known.
+        files: sorted by name.
     """
 
     folder: Path
     uri: str
-    files: tuple[tuple[str, int], ...]
-    changed_ns: tuple[int, ...] = ()
+    files: tuple[Source, ...]
 
     @property
     def size(self) -> int:
         """Bytes of all files."""
-        return sum(size for _, size in self.files)
+        return sum(file.size for file in self.files)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 from sm_launch import aws
 from sm_launch.errors import LaunchError
 from sm_launch.s3_uri import split
-from sm_launch.steps import Copy, Upload
+from sm_launch.steps import Copy, Source, Upload
 from sm_launch.sync_source import as_planned, file_digest
 
 logger = logging.getLogger(__name__)
@@ -117,23 +117,21 @@ def copy_folder(
     """
     bucket, prefix = split(copy.uri)
     there = _listed(client, bucket, prefix)
-    changed = dict(zip((name for name, _ in copy.files), copy.changed_ns, strict=False))
 
-    def one(file: tuple[str, int]) -> bool:
-        name, size = file
-        path, key = copy.folder / name, prefix + name
-        with as_planned(path, size, changed.get(name)):
-            target = Target(client, bucket, key, kms_key, max(part_size, -(-size // MOST_PARTS)), multipart_from)
-            return _bring(target, path, size, file_digest(path), look=there.get(key) == size)
+    def one(file: Source) -> bool:
+        path, key = copy.folder / file.name, prefix + file.name
+        with as_planned(path, file):
+            target = Target(client, bucket, key, kms_key, max(part_size, -(-file.size // MOST_PARTS)), multipart_from)
+            return _bring(target, path, file.size, file_digest(path), look=there.get(key) == file.size)
 
-    strangers = sorted(there.keys() - {prefix + name for name, _ in copy.files})
+    strangers = sorted(there.keys() - {prefix + file.name for file in copy.files})
     if strangers:
         raise LaunchError(
             f"s3://{bucket}/{prefix}: holds {len(strangers)} objects that are not in {copy.folder}, first "
             f"{strangers[0].removeprefix(prefix)}; delete them, or rename the folder, whose name they share."
         )
     sent = _each(one, copy.files)
-    size = sum(size for (_, size), new in zip(copy.files, sent, strict=True) if new)
+    size = sum(file.size for file, new in zip(copy.files, sent, strict=True) if new)
     return _tell(Sent(sum(sent), size, len(sent) - sum(sent)))
 
 

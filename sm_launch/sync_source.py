@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sm_launch.errors import LaunchError
+from sm_launch.steps import Source
 
 BLOCK = 1024**2
 
@@ -26,7 +27,7 @@ def file_digest(path: Path) -> str:
 
 
 @contextmanager
-def as_planned(path: Path, size: int, changed_ns: int | None) -> Iterator[None]:
+def as_planned(path: Path, planned: Source) -> Iterator[None]:
     """Around an upload of a file: it is what the plan saw, before and after.
 
     The second look goes before what the upload itself says: S3 only tells that checksums differ, or, of a file in
@@ -34,33 +35,32 @@ def as_planned(path: Path, size: int, changed_ns: int | None) -> Iterator[None]:
 
     Args:
         path: the file.
-        size: its bytes by the plan.
-        changed_ns: when it was last changed by the plan (st_mtime_ns); None compares the size alone.
+        planned: the same by the plan.
 
     Raises:
         LaunchError: it has changed, or cannot be read.
     """
-    _look(path, size, changed_ns)
+    _look(path, planned)
     try:
         yield
     except OSError as error:
         raise _unreadable(path, error) from error
     finally:
-        _look(path, size, changed_ns)
+        _look(path, planned)
 
 
 def _unreadable(path: Path, error: OSError) -> LaunchError:
     return LaunchError(f"{path}: cannot be read ({error.strerror}); plan again.")
 
 
-def _look(path: Path, size: int, changed_ns: int | None) -> None:
+def _look(path: Path, planned: Source) -> None:
     try:
         found = path.stat()
     except OSError as error:
         raise _unreadable(path, error) from error
-    if found.st_size != size:
+    if found.st_size != planned.size:
         raise LaunchError(
-            f"{path}: has changed since it was planned, from {size} to {found.st_size} bytes; plan again."
+            f"{path}: has changed since it was planned, from {planned.size} to {found.st_size} bytes; plan again."
         )
-    if changed_ns is not None and found.st_mtime_ns != changed_ns:
+    if found.st_mtime_ns != planned.changed_ns:
         raise LaunchError(f"{path}: has changed since it was planned; plan again.")

@@ -1,7 +1,8 @@
 """One training at a time in a folder of checkpoints: two would replace each other's model and state, file by file.
 
 The lock is the operating system's (``flock``), so it ends with the process that holds it, however that ends. Windows
-has none, nor have some file systems of a network, where a training says so and goes on.
+has none, nor have some file systems of a network, where a training says so and goes on. filelock, which labs use, takes
+a file's mere existence for a lock there, which outlives a machine that was killed: a requeued job would never go on.
 """
 
 from __future__ import annotations

@@ -106,11 +106,9 @@ def prepare(state: Mapping[str, Any], run_dir: str, ckpt_dir: str, datalist: Map
             another one's, or the run's folder holds one.
     """
     if _writes():
-        distributed.from_rank_zero(lambda: _take(ckpt_dir))
+        distributed.from_rank_zero(lambda: _take(ckpt_dir, begins_if_empty=resume != "none" and not state))
     if resume == "none":
         return
-    if _writes() and not state:
-        distributed.from_rank_zero(lambda: _refuse_state_since(ckpt_dir))
     if state:
         refuse_other_training(state, runs.merged_config(), datalist)
     if not state and (Path(run_dir) / "report.html").exists():
@@ -123,14 +121,11 @@ def prepare(state: Mapping[str, Any], run_dir: str, ckpt_dir: str, datalist: Map
         remove_asides(ckpt_dir)
 
 
-def _take(ckpt_dir: str) -> None:
+def _take(ckpt_dir: str, begins_if_empty: bool) -> None:
     refuse_unwritable(ckpt_dir, CHECKPOINTS)
     _hold_if_there(ckpt_dir)
-
-
-def _refuse_state_since(ckpt_dir: str) -> None:
-    """A folder that was not there yet could not be locked while the data were checked."""
-    if read_state(ckpt_dir) is not None:
+    # A folder that was not there yet could not be locked while the data were checked.
+    if begins_if_empty and read_state(ckpt_dir) is not None:
         raise InputError(
             f"{ckpt_dir}: another training has come and left its state there since this one looked; start again to "
             "continue it, or give another ckpt_dir."

@@ -84,6 +84,23 @@ def test_the_front_page_tells_the_kept_results_of_the_same_patients() -> None:
         assert [row[column] for row in rows] == told
 
 
+def test_pages_and_the_lab_tell_the_kept_search() -> None:
+    rows = json.loads((BENCHMARKS / "results" / "search_parallelism.json").read_text("utf-8"))["rows"]
+    alone, shared = rows["experiment parallel"], rows["data parallel"]
+    columns = ("wall_s", "training_core_s", "start_and_end_core_s")
+    (wall, train, start), (wall_2, train_2, start_2) = (
+        [round(row[name]) for name in columns] for row in (alone, shared)
+    )
+    page = (ROOT / "bundle" / "docs" / "search.md").read_text("utf-8")
+    assert f"| {wall} s | {train} | {start} |" in page and f"| {wall_2} s | {train_2} | {start_2} |" in page
+    lab = (ROOT / "labs" / "08_search.py").read_text("utf-8")
+    for told in (
+        f"start_s={start} / 8, train_s={train} / 8", f"start_s={start_2} / 16, train_s={train} / 8",
+        f"efficiency={train} / {train_2}", f'"{wall} s"]', f'"{wall_2} s"]', f"{wall_2} / {wall}",
+    ):  # fmt: skip
+        assert told in lab
+
+
 @pytest.mark.parametrize("file", CLAIMS, ids=lambda file: file.stem)
 def test_every_claim_says_how_it_is_measured(file: Path) -> None:
     done = run_forked(str(file), ["--help"], ROOT, {})

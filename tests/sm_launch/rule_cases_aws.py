@@ -9,7 +9,7 @@ from pathlib import Path
 import launch_plans as lp
 from rule_cases import STORE, TRAIN, TRAINING_ADVICE, TRAINING_CASES, A, Case, machine, one, some
 
-from sm_launch.steps import Copy, Upload
+from sm_launch.steps import Copy, Source, Upload
 
 
 def channel_on(directory: str) -> Callable:
@@ -183,7 +183,7 @@ CASES = (
     ),
 )
 
-FILES = tuple((f"imagesTr/case_{number}.nii.gz", 1) for number in range(1, 5))
+FILES = tuple(Source(f"imagesTr/case_{number}.nii.gz", 1, 0) for number in range(1, 5))
 ADVICE_CASES = (
     *TRAINING_ADVICE,
     Case(

@@ -15,7 +15,7 @@ from json_service import Refusal, served
 from sm_launch.cost import Estimate, Hours, estimate, render
 from sm_launch.errors import LaunchError
 from sm_launch.prices import LivePrices, TablePrices
-from sm_launch.steps import Copy, Plan, Step, Upload
+from sm_launch.steps import Copy, Plan, Source, Step, Upload
 
 PRICE = 1.515  # ml.g5.2xlarge in us-east-1
 
@@ -95,7 +95,7 @@ def test_file_system_bills_each_day() -> None:
 
 def test_storage_of_the_uploads_bills_each_day() -> None:
     files = (Upload(f"{lp.ROOT}/code/x", 40_000_000_000, "0" * 64),)
-    copies = (Copy(Path("."), f"{lp.ROOT}/data/", (("a", 50_000_000_000), ("b", 10_000_000_000))),)
+    copies = (Copy(Path("."), f"{lp.ROOT}/data/", (Source("a", 50_000_000_000, 0), Source("b", 10_000_000_000, 0))),)
     plan = replace(lp.plan(uploads=files), copies=copies)
     assert estimate(plan).idle_per_day == pytest.approx(100 * 0.023 / 730 * 24)
 

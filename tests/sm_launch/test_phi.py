@@ -18,7 +18,7 @@ import pytest
 from sm_launch import phi
 from sm_launch.phi_members import MEMBERS
 from sm_launch.phi_scan import kinds
-from sm_launch.steps import Copy, Plan, Step
+from sm_launch.steps import Copy, Plan, Source, Step
 
 # Members whose absence, or false, leaves data unprotected; every occurrence in any request of the plan is tried.
 PROTECTIVE = {
@@ -312,7 +312,7 @@ def test_archive_is_not_taken_for_text() -> None:
 
 
 def test_names_of_files_to_copy_are_looked_at() -> None:
-    files = (("doe^jane/flair.nii.gz", 1), ("roe^john/flair.nii.gz", 1), ("case-0001/flair.nii.gz", 1))
+    files = tuple(Source(f"{case}/flair.nii.gz", 1, 0) for case in ("doe^jane", "roe^john", "case-0001"))
     plan = replace(lp.plan(lp.training()), copies=(Copy(Path("."), f"s3://{lp.BUCKET}/data/", files),))
     assert phi.check(plan) == [
         "Folder 1 to copy: the name of 2 of its files looks like a patient's name, and this text is stored and logged "

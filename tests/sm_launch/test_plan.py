@@ -271,7 +271,7 @@ def test_a_folder_of_cases_is_listed_with_its_size(tiny_decathlon: Path) -> None
     (copy,) = plan.copies
     assert copy.uri == f"s3://brats-bucket/sm-launch/data/{tiny_decathlon.name}/"
     assert copy.size == sum(path.stat().st_size for path in tiny_decathlon.rglob("*") if path.is_file())
-    assert "imagesTr/" in copy.files[1][0]
+    assert "imagesTr/" in copy.files[1].name
 
 
 @pytest.mark.parametrize(
@@ -469,7 +469,7 @@ def test_hidden_folders_stay_and_links_are_followed(tmp_path: Path) -> None:
     (tmp_path / "cases" / "more").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "cases" / "loop").symlink_to(tmp_path / "cases")
     (copy,) = plan_of(data={"source": str(tmp_path / "cases")}).copies
-    assert [name for name, _ in copy.files] == ["a.nii.gz", "more/b.nii.gz"]
+    assert [file.name for file in copy.files] == ["a.nii.gz", "more/b.nii.gz"]
 
 
 def test_the_driver_fits_the_image_that_is_built() -> None:
