@@ -14,7 +14,7 @@ from sm_launch.errors import LaunchError
 from sm_launch.fleet import fleet_of
 from sm_launch.frame import PHI
 from sm_launch.manifest import ASKED, MADE, Entry, Manifest
-from sm_launch.ownership import ASKED_FOR, adopt, check_unchanged, fingerprint
+from sm_launch.ownership import ASKED_FOR, adopt, check_account, check_unchanged, fingerprint
 from sm_launch.requests_fsx import FILE_SYSTEM_ID, MOUNT_NAME
 from sm_launch.requests_scaling import policy_arn
 from sm_launch.spending import HOURS
@@ -44,12 +44,14 @@ def apply(
         poll_seconds: how often AWS is asked whether a thing is ready.
 
     Raises:
-        LaunchError: AWS refused, a name is taken by a stranger's thing, the run was made from another spec, or a thing
-            that the next step needs failed.
+        LaunchError: AWS refused, a name is taken by a stranger's thing, the run was made from another spec or in
+            another account, or a thing that the next step needs failed.
     """
     from sm_launch.sync import copy_folder, put_uploads
 
     check_unchanged(plan, manifest)
+    check_account(manifest, session)
+    manifest.account = manifest.account or aws.account(session)
     manifest.copies = list(dict.fromkeys((*manifest.copies, *(copy.uri for copy in plan.copies))))
     manifest.save()
     filled: dict[str, str] = {}
@@ -77,7 +79,7 @@ def _make_bucket(plan: Plan, steps: Sequence[Step], session: Any) -> None:
     store = aws.client(session, "s3")
     for note in make_bucket(steps, store, plan.region):
         logger.warning("%s", note)
-    if plan.profile == "phi" and (problems := bucket_problems(store, plan.bucket)):
+    if plan.profile == PHI and (problems := bucket_problems(store, plan.bucket)):
         raise LaunchError(" ".join(problems))
 
 

@@ -91,6 +91,15 @@ def ask(what: str, call: Callable[[], T]) -> T:
         raise LaunchError(f"could not {what}: {error}; look at your connection and try again.") from error
 
 
+def account(session: Any) -> str:
+    """The account of the session's credentials, twelve digits.
+
+    Raises:
+        LaunchError: there are none, or AWS does not know them.
+    """
+    return str(ask("see whose credentials these are", client(session, "sts").get_caller_identity)["Account"])
+
+
 def refusal(what: str, error: Any) -> str:
     """A ClientError as a sentence with the next step."""
     found = error.response.get("Error", {})

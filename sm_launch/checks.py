@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from sm_launch import api_model, phi, rules
 from sm_launch.errors import LaunchError
+from sm_launch.frame import PHI
 from sm_launch.steps import Plan
 
 
 def problems(plan: Plan) -> list[str]:
     """A sentence for everything that is wrong with a plan; empty if it may be carried out."""
     found = api_model.validate_plan(plan) + rules.check(plan)
-    if plan.profile == "phi":
+    if plan.profile == PHI:
         found += phi.check(plan)
     return found
 

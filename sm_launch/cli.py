@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return getattr(importlib.import_module(f"sm_launch.{module}"), name)(options) or 0
     except LaunchError as error:
         sys.stderr.write(f"error: {error}\n")
+        return EXIT_BAD_INPUT
+    except BrokenPipeError:
+        # Whoever read the output has closed it, as 'head' does; what is still buffered must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BAD_INPUT
     except OSError as error:
         # A folder of the user's that cannot be written, or a disk that is full.

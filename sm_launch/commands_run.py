@@ -8,7 +8,9 @@ from typing import Any
 
 from sm_launch.commands_plan import estimate, planned
 from sm_launch.errors import LaunchError
+from sm_launch.frame import PHI
 from sm_launch.manifest import Manifest, load, path_of
+from sm_launch.ownership import check_account
 from sm_launch.steps import Plan
 
 
@@ -63,7 +65,7 @@ def show_job(session: Any, kind: str, name: str, poll_seconds: float, profile: s
     from sm_launch.follow_view import redacted, show
 
     events = follow(session, kind, name, poll_seconds)
-    outcome = show(redacted(events) if profile == "phi" else events, name)
+    outcome = show(redacted(events) if profile == PHI else events, name)
     return 0 if outcome and outcome.succeeded else 1
 
 
@@ -74,6 +76,7 @@ def follow_run(options: argparse.Namespace) -> int:
 
     manifest = load(options.run_id)
     session = aws.open_session(manifest.region, options.aws_profile)
+    check_account(manifest, session)
     followed = [entry for entry in manifest.entries if entry.kind in WATCHES]
     if not followed:
         raise LaunchError(f"run {manifest.run} has no job; 'sm_launch ls' shows what it has.")

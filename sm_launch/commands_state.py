@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from sm_launch.commands_run import confirmed
+from sm_launch.errors import LaunchError
 from sm_launch.manifest import GONE, Manifest, all_runs, load
+from sm_launch.ownership import check_account
 
 
 def list_runs(options: argparse.Namespace) -> None:
@@ -21,6 +25,7 @@ def list_runs(options: argparse.Namespace) -> None:
         sys.stdout.write("no runs on this machine yet\n")
     for manifest in runs:
         session = aws.open_session(manifest.region, options.aws_profile)
+        check_account(manifest, session)
         amount = spent(manifest, session)
         sys.stdout.write(f"{manifest.run}  {manifest.region}  {manifest.created}  {amount.text()}\n")
         for line in amount.lines:
@@ -33,7 +38,9 @@ def show_results(options: argparse.Namespace) -> None:
     from sm_launch.results import best_overrides, table, trials
 
     manifest = load(options.run_id)
-    found = trials(manifest, aws.open_session(manifest.region, options.aws_profile))
+    session = aws.open_session(manifest.region, options.aws_profile)
+    check_account(manifest, session)
+    found = trials(manifest, session)
     sys.stdout.write(table(found) + "\n")
     if options.best:
         options.best.write_text(json.dumps(best_overrides(found), indent=4) + "\n", encoding="utf-8")
@@ -60,6 +67,7 @@ def predict_cases(options: argparse.Namespace) -> int:
 
     manifest = load(options.run_id)
     session = aws.open_session(manifest.region, options.aws_profile)
+    check_account(manifest, session)
     report = predict_run(manifest, session, options.cases, options.output, progress, agree, options.poll)
     sys.stdout.write(
         f"{len(report.answered)} answered, {len(report.skipped)} answered before, {len(report.failed)} failed\n"
@@ -68,28 +76,66 @@ def predict_cases(options: argparse.Namespace) -> int:
 
 
 def take_down(options: argparse.Namespace) -> int:
-    """``down``; 1 if something is left."""
+    """``down``; 1 if something is left, or could not be seen to."""
     from sm_launch import aws
-    from sm_launch.down import down, left
-    from sm_launch.serving import MB
-    from sm_launch.stored import delete_files, stored
+    from sm_launch.down import down
 
     manifest = load(options.run_id)
     session = aws.open_session(manifest.region, options.aws_profile)
     _show_entries(manifest)
     confirmed("Stop and delete these" + (" and the run's files in S3?" if options.files else "?"), options.yes)
     problems = down(manifest, session, poll_seconds=options.poll)
-    if options.files:
-        sys.stdout.write(f"deleted {delete_files(manifest, session)} objects of the run in s3://{manifest.bucket}\n")
+    for line in problems:
+        sys.stdout.write(f"left: {line}\n")
+    looks = (_delete_files, _show_left, _show_stored) if options.files else (_show_left, _show_stored)
+    found = [look(manifest, session) for look in looks]
+    return 1 if problems or not all(found) else 0
+
+
+def _goes_on(look: Callable[[Manifest, Any], bool]) -> Callable[[Manifest, Any], bool]:
+    """A refusal is told, and keeps nothing else of ``down`` from being told."""
+
+    @wraps(look)
+    def told(manifest: Manifest, session: Any) -> bool:
+        try:
+            return look(manifest, session)
+        except LaunchError as error:
+            sys.stdout.write(f"left: {error}\n")
+            return False
+
+    return told
+
+
+@_goes_on
+def _delete_files(manifest: Manifest, session: Any) -> bool:
+    from sm_launch.stored import delete_files
+
+    sys.stdout.write(f"deleted {delete_files(manifest, session)} objects of the run in s3://{manifest.bucket}\n")
+    return True
+
+
+@_goes_on
+def _show_left(manifest: Manifest, session: Any) -> bool:
+    """Whether nothing is left that runs."""
+    from sm_launch.down import left
+
     remaining = left(manifest, session)
-    for line in (*problems, *remaining):
+    for line in remaining:
         sys.stdout.write(f"left: {line}\n")
     if not remaining:
         sys.stdout.write("nothing is left that runs\n")
+    return not remaining
+
+
+@_goes_on
+def _show_stored(manifest: Manifest, session: Any) -> bool:
+    from sm_launch.serving import MB
+    from sm_launch.stored import stored
+
     for place in stored(manifest, session):
         whose = "the run's files, delete by --files" if place.own else "copied by the run, other runs may read it"
         sys.stdout.write(f"still costs: {place.uri} ({place.objects} objects, {place.size / MB:.1f} MB; {whose})\n")
-    return 1 if problems or remaining else 0
+    return True
 
 
 def _show_entries(manifest: Manifest) -> None:

@@ -119,11 +119,13 @@ def _fleet(plan: Plan, fleet: Fleet, hours: Hours | None, prices: Prices) -> Lin
     what = f"{fleet.count} x {fleet.instance_type}"
     if fleet.jobs > 1:
         what += f" x {fleet.jobs} trials"
-    price = prices.instance_hour(fleet.instance_type, fleet.use)
-    if price is None:
+    price, volume = prices.instance_hour(fleet.instance_type, fleet.use), _volume_hour(fleet, prices)
+    if price is None or volume is None:
         note = f"the price of {fleet.instance_type} in {plan.region} is unknown; ask with --live-prices"
+        if price is not None:
+            note = f"the price of its EBS volume in {plan.region} is unknown; an instance alone is {price:.2f} an hour"
         return Line(fleet.step.name, what, None, None, None if fleet.use == ENDPOINT else 0.0, note)
-    hourly = fleet.count * (price + _volume_hour(fleet, prices))
+    hourly = fleet.count * (price + volume)
     if fleet.use == ENDPOINT:
         return _endpoint(plan, fleet, what, hourly)
     jobs = fleet.jobs
@@ -183,11 +185,12 @@ def _bucket(plan: Plan, prices: Prices) -> Line:
     return Line(plan.bucket, f"S3, {size:.2f} GB of uploads", 0.0, 0.0, daily, "outputs and requests come on top")
 
 
-def _volume_hour(fleet: Fleet, prices: Prices) -> float:
-    """USD an hour of one machine's EBS volume; types with local NVMe disks have none."""
+def _volume_hour(fleet: Fleet, prices: Prices) -> float | None:
+    """USD an hour of one machine's EBS volume, None if unknown; types with local NVMe disks have none."""
     if known(fleet.instance_type) and instance(fleet.instance_type).nvme_gb:
         return 0.0
-    return fleet.volume_gb * (prices.volume_gb_month() or 0.0) / HOURS_PER_MONTH
+    monthly = prices.volume_gb_month()
+    return None if monthly is None else fleet.volume_gb * monthly / HOURS_PER_MONTH
 
 
 def _span(low: float | None, high: float | None) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 
 from sm_launch import aws, resources
 from sm_launch.errors import LaunchError
-from sm_launch.manifest import ASKED, GONE, Entry, Manifest
-from sm_launch.ownership import is_ours
+from sm_launch.manifest import GONE, MADE, Entry, Manifest
+from sm_launch.ownership import check_account, is_ours
 from sm_launch.spending import HOURS, alive_hours
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ def down(
 ) -> list[str]:
     """Stop and delete everything of a run but its files in S3.
 
-    A refusal does not end the work: the rest is removed first.
+    A refusal does not end the work: the rest is removed first. What was noted as gone, and is there, is removed too.
 
     Args:
         manifest: the run's; each thing is noted as gone when AWS says so.
@@ -39,21 +39,41 @@ def down(
         patience_seconds: how long one thing may take to go.
 
     Returns:
-        A sentence for everything that could not be removed; empty if nothing is left.
+        A sentence for everything that could not be removed or noted; empty if nothing is left.
+
+    Raises:
+        LaunchError: the credentials are of another account than the run's, where nothing of it can be seen.
     """
-    problems = []
+    check_account(manifest, session)
+    # A dict, since a manifest that cannot be written says so at every entry.
+    problems: dict[str, None] = {}
     for entry in list(_in_order(manifest)):
         try:
-            if _is_strangers(entry, manifest, session):
-                logger.warning("the %s %s is not of this run, and is left alone", entry.kind, entry.name)
-                manifest.entries.remove(entry)
-            else:
-                _remove(entry, session, poll_seconds, patience_seconds)
-                entry.state = GONE
+            _take_away(entry, manifest, session, poll_seconds, patience_seconds)
         except LaunchError as error:
-            problems.append(str(error))
-        manifest.save()
-    return problems
+            problems[str(error)] = None
+        try:
+            manifest.save()
+        except LaunchError as error:
+            problems[str(error)] = None
+    return list(problems)
+
+
+def _take_away(entry: Entry, manifest: Manifest, session: Any, poll_seconds: float, patience_seconds: float) -> None:
+    """One thing, unless it is somebody else's or gone as noted.
+
+    Raises:
+        LaunchError: AWS refuses, or it does not go in time.
+    """
+    if entry.state == GONE and not _still(entry, session):
+        return
+    if _is_strangers(entry, manifest, session):
+        logger.warning("the %s %s is not of this run, and is left alone", entry.kind, entry.name)
+        if entry.state != GONE:
+            manifest.entries.remove(entry)
+        return
+    _remove(entry, session, poll_seconds, patience_seconds)
+    entry.state = GONE
 
 
 def left(manifest: Manifest, session: Any) -> list[str]:
@@ -67,10 +87,9 @@ def left(manifest: Manifest, session: Any) -> list[str]:
         kind = resources.KINDS.get(entry.kind)
         if kind is None:
             continue
-        state = _look(entry, session)
-        if state and entry.facts.get("keep_alive_s") and _pool(entry, session) in _KEPT:
+        if entry.facts.get("keep_alive_s") and _pool(entry, session) in _KEPT:
             found.append(f"warm pool of {entry.name}, which costs its instances until it ends by itself")
-        if state and (kind.delete or state in _RUNNING):
+        if state := _still(entry, session):
             cost = f", which costs {kind.costs}" if kind.costs else ""
             found.append(f"{entry.kind} {entry.name} ({state}){cost}")
     return found
@@ -79,16 +98,16 @@ def left(manifest: Manifest, session: Any) -> list[str]:
 def _in_order(manifest: Manifest) -> Iterator[Entry]:
     """What uses comes before what is used; within a kind the latest first."""
     for kind in resources.KINDS:
-        yield from (entry for entry in reversed(manifest.entries) if entry.kind == kind and entry.state != GONE)
+        yield from (entry for entry in reversed(manifest.entries) if entry.kind == kind)
 
 
 def _is_strangers(entry: Entry, manifest: Manifest, session: Any) -> bool:
-    """Whether a thing that was asked for, without an answer, is somebody else's that has its name.
+    """Whether a thing that was asked for, without an answer, or was gone, is somebody else's that has its name.
 
     Raises:
         LaunchError: AWS doesn't let it be looked at.
     """
-    return entry.state == ASKED and _look(entry, session) is not None and not is_ours(entry, manifest.run, session)
+    return entry.state != MADE and _look(entry, session) is not None and not is_ours(entry, manifest.run, session)
 
 
 def _remove(entry: Entry, session: Any, poll_seconds: float, patience_seconds: float) -> None:
@@ -172,6 +191,12 @@ def _release(entry: Entry, service: Any) -> None:
 def _pool(entry: Entry, session: Any) -> str:
     """State of a training job's warm pool; empty without one."""
     return ((resources.find(entry, session) or {}).get("WarmPoolStatus") or {}).get("Status", "")
+
+
+def _still(entry: Entry, session: Any) -> str | None:
+    """The state of a thing that ``down`` would have to end or delete; None if there is nothing to do."""
+    state = _look(entry, session)
+    return state if state and (resources.KINDS[entry.kind].delete or state in _RUNNING) else None
 
 
 def _look(entry: Entry, session: Any) -> str | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sm_launch.errors import LaunchError
+from sm_launch.files import write_aside
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +53,7 @@ class Manifest:
         folder: key prefix of its files in the bucket.
         profile: standard or phi.
         created: ISO time in UTC.
+        account: AWS account that it was made in; empty where an earlier version made it.
         entries: in the order in which they were asked for.
         copies: s3://BUCKET/PREFIX/ of folders that the run copied to S3; runs share them, so ``down`` leaves them.
         path: the file; None while it is only in memory.
@@ -66,6 +67,7 @@ class Manifest:
     created: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
     entries: list[Entry] = field(default_factory=list)
     copies: list[str] = field(default_factory=list)
+    account: str = ""
     path: Path | None = None
 
     def entry(self, kind: str, name: str) -> Entry:
@@ -88,14 +90,11 @@ class Manifest:
             return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, aside = tempfile.mkstemp(dir=self.path.parent, prefix=".aside-")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(self.text())
-            os.replace(aside, self.path)
+            write_aside(self.path, self.text().encode())
         except OSError as error:
             raise LaunchError(
-                f"{self.path}: cannot be written ({error.strerror}), and nothing is made without it; set {HOME} to a "
-                "folder that can."
+                f"{self.path}: cannot be written ({error.strerror}), so what the run has is not noted; free some "
+                f"space, or set {HOME} to a folder that can."
             ) from error
 
 

@@ -28,6 +28,19 @@ def fingerprint(plan: Plan, step: Step) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def check_account(manifest: Manifest, session: Any) -> None:
+    """Refuse credentials of another account than the run's, with which all that it has would seem to be gone.
+
+    Raises:
+        LaunchError: they are, or AWS does not know them.
+    """
+    if manifest.account and (found := aws.account(session)) != manifest.account:
+        raise LaunchError(
+            f"run {manifest.run} is of account {manifest.account}, and your credentials are of {found}; choose others "
+            "by --aws-profile."
+        )
+
+
 def check_unchanged(plan: Plan, manifest: Manifest) -> None:
     """Refuse, before anything is done, a run whose spec is another than the one that made its things.
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["bucket_problems", "check", "makes_bucket", "redact"]
 
-PROFILE = "phi"
-
 
 def check(plan: Plan) -> list[str]:
     """Violations, one sentence each with step, field and remedy; empty where patient data may be used."""

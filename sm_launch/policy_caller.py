@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from sm_launch.frame import PHI, RUN_TAG
 from sm_launch.images import partition
 from sm_launch.policy_actions import BUCKET_CALLS, JOBS
 from sm_launch.policy_parts import (
@@ -31,9 +32,7 @@ from sm_launch.views import (
     trainings,
 )
 
-_PHI = "phi"
 _PROJECT = "CreateProject"
-_RUN_TAG = "sm-launch:run"
 _SAGEMAKER = "sagemaker.amazonaws.com"
 _LUSTRE_ROLE = "s3.data-source.lustre.fsx.amazonaws.com"
 _LOG_GROUPS = ("TrainingJobs", "ProcessingJobs", "TransformJobs", "Endpoints")
@@ -88,7 +87,7 @@ def _conditions(plan: Plan, step: Step, keys: frozenset[str]) -> dict[str, dict[
     limits = [fleet.max_runtime_s for fleet in mine if fleet.max_runtime_s is not None]
     if limits and "sagemaker:MaxRuntimeInSeconds" in keys:
         wanted["NumericLessThanEquals"] = {"sagemaker:MaxRuntimeInSeconds": str(max(limits))}
-    if plan.profile != _PHI:
+    if plan.profile != PHI:
         return wanted
     for key in ("sagemaker:NetworkIsolation", "sagemaker:InterContainerTrafficEncryption"):
         if key in keys and step.operation != "CreateEndpointConfig":
@@ -127,7 +126,7 @@ def _bucket(plan: Plan, name: str) -> Iterator[Statement]:
         calls += " PutBucketOwnershipControls"
     checks = "GetBucketPublicAccessBlock GetEncryptionConfiguration GetBucketPolicyStatus"
     yield statement([f"s3:{one}" for one in f"{calls} {checks} ListBucketMultipartUploads".split()], [bucket])
-    others = [f"arn:{name}:s3:::{one}" for one in buckets(plan)[1:]] if plan.profile == _PHI else []
+    others = [f"arn:{name}:s3:::{one}" for one in buckets(plan)[1:]] if plan.profile == PHI else []
     if others:
         yield statement([f"s3:{one}" for one in checks.split()], others)
     run = f"s3://{plan.bucket}/{plan.folder}/"
@@ -161,7 +160,7 @@ def _lustre(plan: Plan, name: str, home: str, account: str) -> Iterator[Statemen
     # The id is AWS's choice, so the run's tag stands for the name.
     systems = [f"arn:{name}:fsx:{home}:file-system/*"]
     links = [f"arn:{name}:fsx:{home}:association/*"]
-    asked, tagged = {f"aws:RequestTag/{_RUN_TAG}": plan.run}, {f"aws:ResourceTag/{_RUN_TAG}": plan.run}
+    asked, tagged = {f"aws:RequestTag/{RUN_TAG}": plan.run}, {f"aws:ResourceTag/{RUN_TAG}": plan.run}
     yield statement(["fsx:CreateFileSystem", "fsx:TagResource"], systems, {"StringEquals": asked})
     yield statement(["fsx:DeleteFileSystem"], systems, {"StringEquals": tagged})
     yield statement(["fsx:DescribeFileSystems"], None)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sm_launch.errors import LaunchError
+from sm_launch.files import sha256_of
 from sm_launch.serving import check_payload
 
 NIFTI, ANY = "application/x-nifti", "application/octet-stream"
@@ -25,7 +26,6 @@ LABELS, ANONYMOUS = ("_seg", "-seg"), "case"
 _GZIP, _JSON = b"\x1f\x8b", (b"{", b"[")
 _ENDINGS = ((_GZIP, "_seg.nii.gz"), (b"{", ".json"), (b"[", ".json"))
 _OTHER_ENDING = "_seg.nii"
-CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -148,12 +148,3 @@ def check_sizes(cases: Sequence[Case], mode: str) -> None:
 def answer_name(case: str, content: bytes) -> str:
     """The file that an answer is written to: a label volume's as local inference names it, or JSON."""
     return case + next((ending for magic, ending in _ENDINGS if content.startswith(magic)), _OTHER_ENDING)
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()

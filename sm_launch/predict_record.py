@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sm_launch.errors import LaunchError
-from sm_launch.predict_cases import Case, answer_name, sha256_of
+from sm_launch.files import sha256_of, write_aside
+from sm_launch.predict_cases import Case, answer_name
 
 RECORD = ".predictions.json"
 
@@ -69,7 +68,7 @@ class Record:
     def write(self, case: Case, content: bytes) -> Path:
         """Write an answer, whole or not at all, and note it."""
         target = self.folder / answer_name(case.name, content)
-        _write_aside(target, content)
+        self._write_aside(target, content)
         digest = hashlib.sha256(content).hexdigest()
         self._entries[case.name] = {
             "input_sha256": case.sha256, "answered_by": self._answered_by, "output": target.name,
@@ -79,17 +78,11 @@ class Record:
         return target
 
     def _save(self) -> None:
-        _write_aside(self.folder / RECORD, json.dumps(self._entries, indent=1, sort_keys=True).encode())
+        self._write_aside(self.folder / RECORD, json.dumps(self._entries, indent=1, sort_keys=True).encode())
 
-
-def _write_aside(target: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(prefix=".part-", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        # mkstemp makes files that are the user's alone, as answers about patients should be.
-        os.replace(name, target)
-    except OSError as error:
-        raise LaunchError(f"{target} cannot be written ({error.strerror}); free some space.") from error
-    finally:
-        Path(name).unlink(missing_ok=True)
+    @staticmethod
+    def _write_aside(target: Path, content: bytes) -> None:
+        try:
+            write_aside(target, content)
+        except OSError as error:
+            raise LaunchError(f"{target} cannot be written ({error.strerror}); free some space.") from error

@@ -8,6 +8,7 @@ from typing import Any
 from sm_launch import aws, phi, quotas
 from sm_launch.bucket import check_bucket
 from sm_launch.errors import LaunchError
+from sm_launch.frame import PHI
 from sm_launch.policy_parts import buckets
 from sm_launch.steps import Plan
 
@@ -26,10 +27,10 @@ def check_account(plan: Plan, session: Any, with_quotas: bool = True) -> None:
         LaunchError: no credentials, another account than the role's, no bucket or one of another region, a data prefix
             without objects, no role, a quota that is too low, or patient data in a bucket that is not fit for them.
     """
-    _account(plan, session)
+    _role_account(plan, session)
     if not phi.makes_bucket(plan):
         _bucket(plan, session)
-    if plan.profile == phi.PROFILE:
+    if plan.profile == PHI:
         _protected(plan, session)
     _inputs(plan, session)
     _role(plan, session)
@@ -39,9 +40,9 @@ def check_account(plan: Plan, session: Any, with_quotas: bool = True) -> None:
             raise LaunchError(" ".join((*problems, "Or go on by --no-quotas.")))
 
 
-def _account(plan: Plan, session: Any) -> None:
+def _role_account(plan: Plan, session: Any) -> None:
     """Credentials are of the account that the role belongs to."""
-    found = aws.ask("see whose credentials these are", aws.client(session, "sts").get_caller_identity)["Account"]
+    found = aws.account(session)
     wanted = plan.role.split(":")[4] if plan.role.count(":") == 5 else found
     if found != wanted:
         raise LaunchError(
@@ -68,7 +69,7 @@ def _inputs(plan: Plan, session: Any) -> None:
     store = aws.client(session, "s3")
     brought = [copy.uri.rstrip("/") for copy in plan.copies]
     for uri in sorted(foreign_inputs(plan)):
-        if any(uri.startswith(place) for place in brought):
+        if any(f"{uri}/".startswith(f"{place}/") for place in brought):
             continue
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         found = aws.ask(f"look at {uri}", lambda b=bucket, k=key: store.list_objects_v2(Bucket=b, Prefix=k, MaxKeys=1))

@@ -11,7 +11,7 @@ from sm_launch.code_channel import ENTRY
 from sm_launch.errors import LaunchError
 from sm_launch.frame import Frame, is_object, prefix, seconds, training_image
 from sm_launch.rules_training import WHEELS_CHANNEL
-from sm_launch.spec_jobs import Preprocess
+from sm_launch.spec_jobs import Preprocess, Train
 
 PREPROCESS = "preprocess"
 INPUT = "/opt/ml/processing/input"
@@ -30,11 +30,12 @@ def processing_job(frame: Frame, preprocess: Preprocess) -> dict[str, Any]:
     """
     _check_module(frame, preprocess.module)
     inputs = dict.fromkeys([DATA, *(one["InputName"] for one in _inputs(frame, preprocess))])
-    check_braces(arguments_of(preprocess), "preprocess.arguments", inputs, (preprocess.output,))
+    arguments = arguments_of(preprocess, frame.spec.train)
+    check_braces(arguments, "preprocess.arguments", inputs, (preprocess.output,))
     job: dict[str, Any] = {
         "kind": "module",
         "module": preprocess.module,
-        "arguments": arguments_of(preprocess),
+        "arguments": arguments,
         "launch": "none",
         **frame.redaction(),
     }
@@ -59,12 +60,16 @@ def _check_module(frame: Frame, module: str) -> None:
         )
 
 
-def arguments_of(preprocess: Preprocess) -> list[str]:
-    """The module's command line: each machine takes a share of the cases, or what it was dealt."""
+def arguments_of(preprocess: Preprocess, train: Train | None) -> list[str]:
+    """The module's command line: each machine takes a share of the cases, or what it was dealt.
+
+    The cases are made by the configs that the training names, which refuses a store of another recipe.
+    """
     if preprocess.arguments is not None:
         return list(preprocess.arguments)
     share = ["--only_present"] if preprocess.sharded else ["--shard", "{host_index}/{host_count}"]
-    return ["--dataset_dir", f"{{input:{DATA}}}", "--store_dir", f"{{output:{preprocess.output}}}", *share]
+    recipe = ["--config_file", *train.configs] if train and train.configs != Train.configs else []
+    return ["--dataset_dir", f"{{input:{DATA}}}", "--store_dir", f"{{output:{preprocess.output}}}", *share, *recipe]
 
 
 def _place(part: str) -> str:

@@ -14,7 +14,9 @@ MB = 1_000_000
 # Largest request body in bytes. Real-time and serverless: docs, "Invoke models for real-time inference" and "Serverless
 # Inference"; async: docs, "Asynchronous inference"; batch: API reference, CreateTransformJob.MaxPayloadInMB.
 PAYLOAD_BYTES: Mapping[str, int] = {REALTIME: 25 * MB, SERVERLESS: 4 * MB, ASYNC: 1000 * MB, BATCH: 100 * MB}
-_LARGER = {SERVERLESS: "a real-time endpoint", REALTIME: "an async endpoint", BATCH: "an async endpoint"}
+# Modes that take more than the one that refused, the smallest first.
+_LARGER = {SERVERLESS: (REALTIME, ASYNC), REALTIME: (ASYNC,), BATCH: (ASYNC,), ASYNC: ()}
+_SHOWN = {REALTIME: "a real-time endpoint", ASYNC: "an async endpoint"}
 # botocore's model: ModelClientConfig.InvocationsTimeoutInSeconds and InvokeEndpointAsync.InvocationTimeoutSeconds.
 LONGEST_INVOCATION_S = 3600
 
@@ -152,7 +154,8 @@ def check_payload(mode: str, size: int, what: str) -> None:
     """
     limit = PAYLOAD_BYTES[mode]
     if size > limit:
-        larger = f"use {_LARGER[mode]}" if mode in _LARGER else "crop or compress it"
+        larger = [f"use {_SHOWN[other]}" for other in _LARGER[mode] if size <= PAYLOAD_BYTES[other]]
         raise LaunchError(
-            f"{what} has {size / MB:.1f} MB, and {mode} inference takes {limit // MB} MB at most; {larger}."
+            f"{what} has {size / MB:.1f} MB, and {mode} inference takes {limit // MB} MB at most; "
+            f"{(*larger, 'crop or compress it')[0]}."
         )

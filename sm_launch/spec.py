@@ -81,7 +81,7 @@ class Spec:
     """Everything about one run.
 
     Attributes:
-        name: begins every name; letters, digits and hyphens, at most 24.
+        name: begins every name; letters, digits and hyphens, at most 19.
         bundle: the bundle's folder.
         region: AWS region.
         bucket: where files go.

@@ -9,13 +9,12 @@ from typing import Any
 
 from sm_launch import aws, resources
 from sm_launch.manifest import GONE, Entry, Manifest
-from sm_launch.prices import Prices, TablePrices
+from sm_launch.prices import HOURS_PER_MONTH, Prices, TablePrices
 
 _USES = {
     resources.TRAINING: "training", resources.PROCESSING: "processing", resources.TRANSFORM: "transform",
     resources.ENDPOINT: "endpoint", resources.TUNING: "training",
 }  # fmt: skip
-HOURS_PER_MONTH = 730
 # Fact of an entry: hours that it was there, summed up when ``down`` deletes it.
 HOURS = "hours"
 

@@ -10,6 +10,12 @@ from sm_launch.errors import LaunchError
 from sm_launch.manifest import Manifest
 from sm_launch.s3_uri import split
 
+# Sections of ListObjectVersions: what holds bytes, and that with what stands for a deletion.
+BILLED = ("Versions",)
+MARKED = ("Versions", "DeleteMarkers")
+# DeleteObjects takes no more.
+AT_ONCE = 1000
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -45,11 +51,11 @@ def stored(manifest: Manifest, session: Any) -> list[Stored]:
     return found
 
 
-def _versions(client: Any, bucket: str, prefix: str) -> list[dict[str, Any]]:
+def _versions(client: Any, bucket: str, prefix: str, kinds: tuple[str, ...] = BILLED) -> list[dict[str, Any]]:
     """Versions of objects below a prefix; none where the bucket was never made."""
     try:
         pages = client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
-        return [one for page in pages for one in page.get("Versions", ())]
+        return [one for page in pages for kind in kinds for one in page.get(kind, ())]
     except client.exceptions.NoSuchBucket:
         return []
 
@@ -61,19 +67,14 @@ def delete_files(manifest: Manifest, session: Any) -> int:
         LaunchError: AWS refuses.
     """
     store = aws.client(session, "s3")
-    place = {"Bucket": manifest.bucket, "Prefix": f"{manifest.folder}/"}
-    pages = store.get_paginator("list_object_versions").paginate(**place)
-    count = 0
-    for page in aws.ask("list the run's files", lambda: list(pages)):
-        listed = (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
-        objects = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in listed]
-        if objects:
-            wanted = {"Bucket": manifest.bucket, "Delete": {"Objects": objects, "Quiet": True}}
-            answer = aws.ask("delete the run's files", lambda wanted=wanted: store.delete_objects(**wanted))
-            if errors := answer.get("Errors"):
-                raise LaunchError(
-                    f"s3://{manifest.bucket}/{errors[0]['Key']}: was not deleted ({errors[0].get('Message')}), and "
-                    f"{len(errors) - 1} more; allow s3:DeleteObjectVersion."
-                )
-            count += len(objects)
-    return count
+    found = aws.ask("list the run's files", lambda: _versions(store, manifest.bucket, f"{manifest.folder}/", MARKED))
+    for start in range(0, len(found), AT_ONCE):
+        objects = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found[start : start + AT_ONCE]]
+        wanted = {"Bucket": manifest.bucket, "Delete": {"Objects": objects, "Quiet": True}}
+        answer = aws.ask("delete the run's files", lambda wanted=wanted: store.delete_objects(**wanted))
+        if errors := answer.get("Errors"):
+            raise LaunchError(
+                f"s3://{manifest.bucket}/{errors[0]['Key']}: was not deleted ({errors[0].get('Message')}), and "
+                f"{len(errors) - 1} more; allow s3:DeleteObjectVersion."
+            )
+    return len(found)

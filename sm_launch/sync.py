@@ -16,9 +16,10 @@ from typing import Any
 
 from sm_launch import aws
 from sm_launch.errors import LaunchError
+from sm_launch.files import sha256_of
 from sm_launch.s3_uri import split
 from sm_launch.steps import Copy, Source, Upload
-from sm_launch.sync_source import as_planned, file_digest
+from sm_launch.sync_source import as_planned, readable
 
 logger = logging.getLogger(__name__)
 
@@ -76,15 +77,18 @@ def put_uploads(uploads: Sequence[Upload], client: Any, *, kms_key: str | None =
         kms_key: id or ARN of a KMS key; None leaves the bucket's default encryption.
 
     Raises:
-        LaunchError: a file has changed since it was planned, or AWS refuses.
+        LaunchError: a file is gone or has changed since it was planned, or AWS refuses.
     """
 
     def one(upload: Upload) -> bool:
         bucket, key = split(upload.uri)
         target = Target(client, bucket, key, kms_key)
-        if upload.path is not None and file_digest(upload.path) != upload.sha256:
-            raise LaunchError(f"{upload.path}: has changed since it was planned; plan again.")
-        return _bring(target, upload.path or upload.data or b"", upload.size, upload.sha256)
+        if upload.path is None:
+            return _bring(target, upload.data or b"", upload.size, upload.sha256)
+        with readable(upload.path):
+            if sha256_of(upload.path) != upload.sha256:
+                raise LaunchError(f"{upload.path}: has changed since it was planned; plan again.")
+            return _bring(target, upload.path, upload.size, upload.sha256)
 
     sent = _each(one, uploads)
     size = sum(upload.size for upload, new in zip(uploads, sent, strict=True) if new)
@@ -122,7 +126,7 @@ def copy_folder(
         path, key = copy.folder / file.name, prefix + file.name
         with as_planned(path, file):
             target = Target(client, bucket, key, kms_key, max(part_size, -(-file.size // MOST_PARTS)), multipart_from)
-            return _bring(target, path, file.size, file_digest(path), look=there.get(key) == file.size)
+            return _bring(target, path, file.size, sha256_of(path), look=there.get(key) == file.size)
 
     strangers = sorted(there.keys() - {prefix + file.name for file in copy.files})
     if strangers:

@@ -1,29 +1,13 @@
-"""Files of this machine on their way to S3: their checksum, and whether they still are what the plan saw."""
+"""Files of this machine on their way to S3: whether they still are what the plan saw."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sm_launch.errors import LaunchError
 from sm_launch.steps import Source
-
-BLOCK = 1024**2
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hex.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 @contextmanager
@@ -42,11 +26,23 @@ def as_planned(path: Path, planned: Source) -> Iterator[None]:
     """
     _look(path, planned)
     try:
+        with readable(path):
+            yield
+    finally:
+        _look(path, planned)
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Around the reading of a file that a plan names.
+
+    Raises:
+        LaunchError: it is gone or cannot be read.
+    """
+    try:
         yield
     except OSError as error:
         raise _unreadable(path, error) from error
-    finally:
-        _look(path, planned)
 
 
 def _unreadable(path: Path, error: OSError) -> LaunchError:

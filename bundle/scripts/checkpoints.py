@@ -60,7 +60,8 @@ class BestModel:
     def __call__(self, engine: Engine) -> None:
         """Save if this validation set a new best."""
         state = engine.state
-        if state.best_metric_epoch != state.epoch:
+        # A repeated epoch may be worse than it was before the stop, when it wrote the model that is there.
+        if state.best_metric_epoch != state.epoch or state.metrics[state.key_metric_name] < state.best_metric:
             return
         metrics = {name: float(value) for name, value in state.metrics.items()}
         with write_aside(self.folder / MODEL_FILE) as aside:

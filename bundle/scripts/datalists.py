@@ -79,10 +79,7 @@ def load_datalist(path: str | os.PathLike[str]) -> dict[str, Any]:
         for entry in content[part]:
             if not isinstance(entry, dict) or not {"case", "patient", "image", "label"} <= set(entry):
                 raise InputError(f"{path}: {part} entry {entry} lacks case, patient, image or label; correct it.")
-            if not isinstance(entry["image"], str | list):
-                raise InputError(
-                    f"{path}: case {entry['case']} has image {entry['image']}, no path or list; correct it."
-                )
+            _check_entry(entry, str(path))
             if entry["case"] in names:
                 raise InputError(f"{path}: case {entry['case']} is listed twice in {part}; remove one.")
             names.add(entry["case"])
@@ -92,6 +89,21 @@ def load_datalist(path: str | os.PathLike[str]) -> dict[str, Any]:
                     "keep a patient in one part."
                 )
     return content
+
+
+def _check_entry(entry: Mapping[str, Any], path: str) -> None:
+    """Texts where names and paths are wanted.
+
+    Raises:
+        InputError: something else is there.
+    """
+    image = entry["image"]
+    images = image if isinstance(image, list) and image else [image]
+    named = [("image", name) for name in images] + [(key, entry[key]) for key in ("case", "patient", "label")]
+    for key, value in named:
+        if not isinstance(value, str) or not value:
+            kind = "a path, or a list of them," if key == "image" else "a text"
+            raise InputError(f"{path}: case {entry['case']} has {key} {value!r}, where {kind} is wanted; correct it.")
 
 
 def _absolute(entry: Mapping[str, Any], root: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 
 from scripts import ckpt_lock, distributed
+from scripts.checkpoints import ABOUT_FILE
 from scripts.files import read_json
 from scripts.former import keep_former
 from scripts.state import TrainingState
@@ -18,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 # Once taken up they would lie in memory for the whole training.
 TENSORS = ("model", "average", "optimizer")
+# Entry of a state: digest of the model of another training, which lay in the folder when this one began.
+REPLACES = "replaces_sha256"
 
 
 class Resume:
@@ -53,11 +56,13 @@ class Resume:
         if distributed.rank() == 0:
             ckpt_lock.hold(self.training_state.ckpt_dir)
             keep_former(self.training_state.ckpt_dir)
+            self.training_state.about[REPLACES] = model_digest(self.training_state.ckpt_dir)
 
     def start(self, engine: Engine) -> None:
         """Load."""
         epoch = self.state["epoch"]
         self.training_state.put_back(engine, self.state)
+        self.training_state.about[REPLACES] = self.state.get(REPLACES)
         for part in TENSORS:
             self.state.pop(part, None)
         self.training_state.validator.state.best_metric, self.training_state.validator.state.best_metric_epoch = best(
@@ -129,13 +134,25 @@ class Rest:
         return batches
 
 
+def model_digest(ckpt_dir: Path) -> str | None:
+    """SHA-256 of the model in a folder, as its description has it; None where there is none."""
+    about = ckpt_dir / ABOUT_FILE
+    return read_json(about, "description of the trained model").get("sha256") if about.is_file() else None
+
+
 def best(state: Mapping[str, Any], ckpt_dir: Path) -> tuple[float, int]:
-    """Best metric and its epoch: the state's, or that of ``model.pt`` where it was written after the state."""
+    """Best metric and its epoch: the state's, or that of ``model.pt`` where it was written after the state.
+
+    Another training's model is not taken for this one's, whether it has another name or the same.
+    """
     found = (state["best_metric"], state["best_metric_epoch"])
-    about = ckpt_dir / "model.json"
+    about = ckpt_dir / ABOUT_FILE
     if not about.is_file():
         return found
     model = read_json(about, "description of the trained model")
+    replaced = state.get(REPLACES)
+    if replaced is not None and model.get("sha256") == replaced:
+        return found
     if Path(model["run_dir"]).name != Path(state["run_dir"]).name:
         return found
     return max(found, (float(model["metrics"]["val_mean_dice"]), int(model["epoch"])), key=lambda pair: pair[0])

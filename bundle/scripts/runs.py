@@ -32,9 +32,18 @@ METRICS_FILE = "metrics.jsonl"
 
 
 def run_dir(output_dir: str, run_name: str | int | None) -> str:
-    """Folder of this run, absolute: ``output_dir/run_name``; without a name the start time gives one."""
+    """Folder of this run, absolute: ``output_dir/run_name``; without a name the start time gives one.
+
+    Raises:
+        InputError: the name is no folder's.
+    """
     # On a command line a name of digits arrives as a number.
-    return str(Path(output_dir).resolve() / str(run_name or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")))
+    name = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") if run_name is None else str(run_name)
+    if name in ("", "..") or name != Path(name).name:
+        raise InputError(
+            f"run_name '{name}' is not the name of a folder; name other folders above the run's by output_dir."
+        )
+    return str(Path(output_dir).resolve() / name)
 
 
 def recorded_dir(recorded: Path, output_dir: str) -> str:

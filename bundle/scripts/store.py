@@ -19,7 +19,7 @@ from monai.bundle import ConfigParser
 
 from scripts import phantom
 from scripts.datalists import entries, items
-from scripts.errors import InputError, one_sentence
+from scripts.errors import InputError, first_line, one_sentence
 from scripts.layouts import find_dataset
 from scripts.store_build import build, verify
 from scripts.validate import check_cases
@@ -51,6 +51,11 @@ def recipe_of(config_files: Sequence[str], overrides: dict[str, Any]) -> tuple[l
     except KeyError as error:
         # An override alone refers to what only train.json has.
         absent = [str(error.args[0]).removeprefix("query key: ")]
+    except (ValueError, AttributeError) as error:
+        # A text that is no JSON or YAML, a file whose ending is of neither, or a list where names are wanted.
+        raise InputError(
+            f"{', '.join(map(str, config_files))}: cannot be read as a config ({first_line(error)}); correct the file."
+        ) from error
     if absent:
         raise InputError(
             f"{', '.join(map(str, config_files))}: {', '.join(absent)} is not defined; name configs/train.json first."

@@ -276,7 +276,14 @@ def test_too_few_cases_for_the_split(tmp_path: Path) -> None:
         ({"training": None}, "lacks training"),
         ({"label_scheme": "other"}, "'other' is unknown"),
         ({"test": [{"case": "x", "image": "a"}]}, "lacks case, patient, image or label"),
-        ({"test": [{"case": "x", "patient": "x", "image": 1, "label": "b"}]}, "no path or list"),
+        (
+            {"test": [{"case": "x", "patient": "x", "image": 1, "label": "b"}]},
+            "image 1, where a path, or a list of them,",
+        ),
+        ({"test": [{"case": "x", "patient": "x", "image": ["a", 1], "label": "b"}]}, "image 1, where a path"),
+        ({"test": [{"case": "x", "patient": "x", "image": [], "label": "b"}]}, r"image \[\], where a path"),
+        ({"test": [{"case": "x", "patient": "x", "image": "a", "label": None}]}, "label None, where a text is wanted"),
+        ({"test": [{"case": "x", "patient": [], "image": "a", "label": "b"}]}, r"patient \[\], where a text is wanted"),
     ],
 )
 def test_what_is_no_datalist(tiny_decathlon: Path, tmp_path: Path, change: dict[str, object], message: str) -> None:

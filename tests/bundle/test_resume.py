@@ -24,6 +24,7 @@ import torch
 from forked import LEAN, run_forked
 from ignite.engine import Engine, Events
 from scripts import resume
+from scripts.checkpoints import BestModel
 from scripts.errors import InputError, find_input_error
 from scripts.former import keep_former
 from scripts.restart import best
@@ -414,6 +415,38 @@ def test_model_written_after_the_state_keeps_its_place(tmp_path: Path) -> None:
     assert best(state, tmp_path) == (0.8, 6)
     (tmp_path / "model.json").write_text(json.dumps(about | {"run_dir": "/runs/b"}))
     assert best(state, tmp_path) == (0.7, 4)
+
+
+def test_a_repeated_epoch_that_is_worse_does_not_replace_the_model(tmp_path: Path) -> None:
+    network = torch.nn.Linear(1, 1)
+    handler = BestModel.__new__(BestModel)
+    handler.network, handler.folder, handler.about = network, tmp_path, {}
+    validator = Engine(lambda engine, batch: None)
+    validator.state.update = None
+    validator.state.epoch, validator.state.key_metric_name = 6, "val_mean_dice"
+    validator.state.best_metric, validator.state.best_metric_epoch = 0.8, 6
+    validator.state.metrics = {"val_mean_dice": 0.75}
+    handler(validator)
+    assert not (tmp_path / "model.pt").exists()
+    validator.state.metrics = {"val_mean_dice": 0.8}
+    handler(validator)
+    assert json.loads((tmp_path / "model.json").read_text())["metrics"] == {"val_mean_dice": 0.8}
+
+
+def test_the_model_of_a_former_training_of_the_same_name_is_not_this_ones(data: Path, tmp_path: Path) -> None:
+    """Its run folder was removed; the new one is stopped before its first validation."""
+    resumed(tmp_path, data, epochs=1)
+    models = tmp_path / "models"
+    former = json.loads((models / "model.json").read_text())
+    shutil.rmtree(tmp_path / "runs")
+    resumed(tmp_path, data, resume="none", epochs=1, seed=1)
+    resumed(tmp_path, data, epochs=2, seed=1)
+    # As it lay there until the new training had validated for the first time.
+    (models / "model.json").write_text(json.dumps(former | {"metrics": {"val_mean_dice": 2.0}}))
+    unvalidated = read_state(models) | {"best_metric": -1.0, "best_metric_epoch": -1}
+    assert best(unvalidated, models) == (-1.0, -1)
+    (models / "model.json").write_text(json.dumps(former | {"metrics": {"val_mean_dice": 2.0}, "sha256": "own"}))
+    assert best(unvalidated, models) == (2.0, 1)
 
 
 def test_metrics_of_another_training_are_not_thrown_away(tmp_path: Path) -> None:

@@ -28,6 +28,13 @@ def test_a_name_is_not_taken_for_the_beginning_of_a_longer_one() -> None:
         refuse_unknown_items({"epoch": 3, "epochs": 3, "train": {"n": "@epochs", "m": "@epochs::0"}}, shipped={})
 
 
+@pytest.mark.parametrize("name", ["a/b", "../a", "", ".", ".."])
+def test_a_run_is_named_by_one_folder(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"run_name '{name}' is not the name of a folder; name other folders above"):
+        run_dir(str(tmp_path), name)
+    assert run_dir(str(tmp_path), 0) == str(tmp_path / "0")
+
+
 def merged(*files: str, **overrides: object) -> dict:
     parser = ConfigParser()
     parser.read_config([str(CONFIGS / file) for file in files])

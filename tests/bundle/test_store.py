@@ -248,6 +248,15 @@ def test_a_config_without_transforms_is_one_sentence(data: Path, tmp_path: Path,
     assert "name configs/train.json first" in said and "Traceback" not in said
 
 
+@pytest.mark.parametrize("name, text", [("a.json", "{"), ("a.json", "[1]"), ("a.txt", "{}")])
+def test_a_file_that_is_no_config_is_one_sentence(name: str, text: str, data: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / name).write_text(text)
+    arguments = ["--dataset_dir", str(data), "--store_dir", str(tmp_path / "s"), "--config_file", str(tmp_path / name)]
+    assert store.main(arguments) == 1
+    said = capsys.readouterr().err
+    assert f"{name}: cannot be read as a config (" in said and said.count("\n") == 1
+
+
 def test_configs_may_be_listed_as_in_training(data: Path, tmp_path: Path, capsys) -> None:
     names = [str(BUNDLE / "configs" / name) for name in ("train.json", "recipe/zoo.json")]
     (listed_there, _), (one_by_one, _) = store.recipe_of([str(names)], {}), store.recipe_of(names, {})

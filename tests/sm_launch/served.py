@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import os
 import shutil
 import socket
@@ -21,7 +20,7 @@ import pytest
 from forked import LEAN, run_forked
 from tiny import TINY
 
-from sm_launch.container.serve.artifact import manifest_of
+from sm_launch.container.artifact import assemble
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "bundle"
@@ -29,10 +28,9 @@ NIFTI = {"Content-Type": "application/x-nifti"}
 
 
 def pack(bundle: Path, model_dir: Path) -> Path:
-    """A copy of ``bundle`` as a model artifact."""
-    ignored = shutil.ignore_patterns("__pycache__", "runs", "cache", "predictions", ".part-*")
-    shutil.copytree(bundle, model_dir / "bundle", ignore=ignored)
-    (model_dir / "manifest.json").write_text(json.dumps(manifest_of(model_dir)), encoding="utf-8")
+    """A bundle with its weights as a model artifact, as a training leaves it."""
+    unwanted = ("!runs/*", "!cache/*", "!predictions/*")
+    assemble(bundle, bundle / "models", model_dir, ("*", *unwanted), {})
     return model_dir
 
 

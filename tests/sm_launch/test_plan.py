@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripts.store import recipe_of
+from scripts.store_recipe import describe_recipe
 from specs import BUNDLE, KMS_KEY, RUN, plan_of, request_of, spec_of
 
 from sm_launch import cost, render
@@ -45,6 +47,17 @@ def test_a_spec_of_the_project_may_be_carried_out(file: str, tmp_path: Path) -> 
     plan = make_plan(spec, new_run(spec, datetime(2026, 11, 21, 12)))
     assert problems(plan) == []
     assert plan.steps
+
+
+def test_the_store_of_a_spec_is_made_by_the_recipe_that_its_training_wants() -> None:
+    plan = make_plan(read(ROOT / "sm_launch" / "specs" / "one_gpu.yaml", []), RUN)
+    arguments = job_of(plan, "code-preprocess")["arguments"]
+    files = arguments[arguments.index("--config_file") + 1 :]
+    made, wanted, default = (
+        describe_recipe(recipe_of([str(BUNDLE / name) for name in names], {})[0])
+        for names in (files, job_of(plan, "code-train")["configs"], ["configs/train.json"])
+    )
+    assert made == wanted != default
 
 
 def test_a_plan_makes_no_socket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

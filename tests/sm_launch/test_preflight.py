@@ -16,7 +16,7 @@ from sm_launch.errors import LaunchError
 from sm_launch.policy import caller_policy
 from sm_launch.policy_parts import buckets
 from sm_launch.preflight import check_account
-from sm_launch.steps import Plan
+from sm_launch.steps import Copy, Plan
 
 HOSPITAL = "hospital-data"
 SOURCE = "InputDataConfig.1.DataSource.S3DataSource.S3Uri"
@@ -58,6 +58,19 @@ def test_data_in_an_open_bucket_are_refused(account: Account) -> None:
     with pytest.raises(LaunchError, match=f"Bucket {HOSPITAL} doesn't block public access by BlockPublicAcls"):
         check_account(plan_of(account), account.session(), with_quotas=False)
     check_account(plan_of(account, "standard"), account.session(), with_quotas=False)
+
+
+def test_a_folder_that_is_brought_stands_for_no_other_of_a_like_name(account: Account, tmp_path: Path) -> None:
+    make(account, lp.BUCKET, hardened=True)
+    step = lp.changed(lp.training(), lp.put(SOURCE, f"s3://{lp.BUCKET}/data/brats_2mm/"))
+    like = replace(lp.plan(step), role=account.role, folder=lp.RUN)
+    like = replace(like, copies=(Copy(tmp_path, f"s3://{lp.BUCKET}/data/brats/", ()),))
+    with pytest.raises(LaunchError, match="data/brats_2mm/: holds no object"):
+        check_account(like, account.session(), with_quotas=False)
+    check_account(
+        replace(like, copies=(Copy(tmp_path, f"s3://{lp.BUCKET}/data/brats_2mm/", ()),)),
+        account.session(), with_quotas=False,
+    )  # fmt: skip
 
 
 def test_data_in_a_closed_bucket_are_taken(account: Account) -> None:

@@ -171,6 +171,9 @@ def test_uploads_of_a_plan(s3: Any, tmp_path: Path) -> None:
     file.write_text("[]", encoding="utf-8")
     with pytest.raises(LaunchError, match="train.json: has changed since it was planned; plan again."):
         put_uploads(uploads, s3)
+    file.unlink()
+    with pytest.raises(LaunchError, match="train.json: cannot be read .No such file or directory.; plan again."):
+        put_uploads(uploads, s3)
 
 
 def test_refused(account: Account, s3: Any, cases: Path) -> None:

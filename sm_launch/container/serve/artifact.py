@@ -18,7 +18,7 @@ from typing import Any
 
 from .errors import StartError
 
-BUNDLE, MANIFEST, FORMAT = "bundle", "manifest.json", 1
+BUNDLE, MANIFEST = "bundle", "manifest.json"
 CHUNK_BYTES = 1 << 20
 
 
@@ -42,15 +42,6 @@ class Artifact:
 
     bundle: Path
     overrides: Mapping[str, Any]
-
-
-def manifest_of(model_dir: Path, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What ``manifest.json`` of the bundle in ``model_dir`` holds, as a training by sm_launch writes it."""
-    files = {
-        path.relative_to(model_dir).as_posix(): {"sha256": sha256(path), "bytes": path.stat().st_size}
-        for path in _files(model_dir / BUNDLE)
-    }
-    return {"format": FORMAT, "overrides": dict(overrides or {}), "files": files}
 
 
 def verified(model_dir: Path, manifest_sha256: str = "") -> Artifact:
