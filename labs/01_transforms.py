@@ -36,8 +36,8 @@
 # %% tags=["parameters"]
 DATA: str = "embedded"  # embedded (synthetic patients), a folder in a known layout, or s3://bucket/prefix
 CASE: int = 0  # which of the labelled cases to take apart, counted from 0
-SPACING_MM: float = 3.0  # edge of a voxel after resampling; the bundle's own is 2 mm
-PATCH: int = 32  # side of the random patches, in voxels of SPACING_MM
+SPACING_MM: float = 3.0  # edge of a voxel after resampling; not the data's own (phantom: 2 mm), which resamples nothing
+PATCH: int = 32  # side of the random patches, in voxels; above about 100 mm the effect of section 4 vanishes
 DRAWS: int = 200  # random crops in each measurement
 SEED: int = 0  # of everything random
 
@@ -176,7 +176,8 @@ linear = mt.Spacing(pixdim=spacing, mode="bilinear")(oriented.label)
 nearest = mt.Spacing(pixdim=spacing, mode="nearest")(oriented.label)
 found = len(torch.unique(linear))
 reveal(values, found, "A voxel between 1 and 3 gets 2, or 1.5, or 2.4: no tissue has such an id.")
-assert found > len(torch.unique(nearest))
+# Where the spacing is the data's own, nothing is interpolated.
+assert SPACING_MM != 3 or found > len(torch.unique(nearest))
 assert set(torch.unique(nearest).tolist()) <= {0, *scheme.labels}
 
 # %% [markdown]
@@ -292,7 +293,8 @@ reveal(
     "Each crop has a mean and a deviation of its own, so the same voxel changes with its neighbourhood. The shift that "
     f"training adds on purpose is at most 0.1. Normalised first, the value is {whole:.2f} in every crop.",
 )
-assert ranges[f"{PATCH} voxels"] > 0.05
+# A patch that holds nearly the whole brain has nearly its mean.
+assert PATCH * SPACING_MM > 100 or ranges[f"{PATCH} voxels"] > 0.05
 table(
     list(ranges.items()), ["crop", "range of one voxel's value"], f"{DRAWS} crops each, none of which is nearly all air"
 )
@@ -338,7 +340,7 @@ reveal(
     scores["WT"],
     "Shape and affine are the scanner's again. What nearest neighbour dropped on the coarse grid does not come back.",
 )
-assert 0.7 < scores["WT"] <= 1
+assert SPACING_MM > 3 or 0.7 < scores["WT"] <= 1
 table([[name, score] for name, score in scores.items()], ["region", "Dice, there and back"])
 
 # %% [markdown]

@@ -18,7 +18,8 @@ class Preprocess:
         instance_count: machines; each takes its share of the cases.
         module: what ``python -m`` runs in the bundle's folder.
         arguments: its command line; {input:data}, {output:NAME}, {host_index} and {host_count} are filled in. None
-            takes those of this project's ``scripts.store``, which makes the cases by the configs that train names.
+            takes those of this project's ``scripts.store``, which makes the cases by the configs that train names
+            (not by its overrides: another spacing needs arguments of its own here).
         output: name of the output, as in {output:NAME}.
         sharded: parts of the data set whose objects are dealt to the machines (ShardedByS3Key): folders in which a case
             is one file, as imagesTr of the Decathlon; empty gives every machine everything, and a share of the cases.

@@ -146,7 +146,8 @@ class Endpoint:
         """Walk over a folder of cases, one record at a time, as a batch transform job does; CASE.out is the answer.
 
         Raises:
-            LaunchError: a case is larger than batch transform takes, or was refused.
+            LaunchError: a case is larger than batch transform takes.
+            RefusedCase: the container refused one.
         """
         answers.mkdir(parents=True, exist_ok=True)
         written = []
