@@ -35,7 +35,7 @@
 
 # %% tags=["parameters"]
 DATA: str = "embedded"  # embedded (synthetic patients), a folder in a known layout, or s3://bucket/prefix
-CASE: int = 0  # which of the labelled cases to look at, counted from 0
+CASE: int = 0  # which of the labelled cases to look at, counted from 0; not every case has an enhancing part
 
 # %%
 import nibabel as nib
@@ -122,7 +122,10 @@ table(rows, ["label", *scans], f"brightness against healthy brain, {case['case']
 # %%
 edema = next(value for value, name in scheme.labels.items() if "edema" in name or "SNFH" in name)
 brightest = max(ratios[edema], key=ratios[edema].get)
-reveal(edema_in, brightest, "FLAIR hides the free water of the ventricles, so what stays bright is bound water: edema.")
+why = "FLAIR hides the free water of the ventricles, so what stays bright is bound water: edema."
+if brightest != "FLAIR":
+    why += f" In this case {brightest} is brighter still, but it may show the ventricles as bright as edema."
+reveal(edema_in, brightest, why)
 
 # %% [markdown]
 # ## 3 · Which label is the ring that lights up?

@@ -37,7 +37,7 @@
 # %% tags=["parameters"]
 DATA: str = "embedded"  # embedded (synthetic patients), a folder in a known layout, or s3://bucket/prefix
 CASES: int = 8  # labelled cases to read
-EPOCHS: int = 4  # passes over them; the first is told apart from the later ones
+EPOCHS: int = 4  # passes over them, at least 2; the first is told apart from the later ones
 PATCH: int = 48  # side of a random crop in voxels
 
 # %%

@@ -213,7 +213,7 @@ check_deal(deal)
 from labkit.model import typed
 
 dataset_dir, folder = dataset(DATA), work("05", fresh=True)
-listed = datalist(dataset_dir, folder, training=2 * PROCESSES, validation=3)
+listed = datalist(dataset_dir, folder, training=2 * PROCESSES, validation=max(3, PROCESSES))
 crop = {"_target_": "ResizeWithPadOrCropd", "keys": ["image", "label"], "spatial_size": [PATCH] * 3}
 recipe = {
     "dataset_dir": str(dataset_dir), "datalist_file": str(listed), "run_name": "run",
@@ -426,7 +426,8 @@ table(
 )
 
 # %% [markdown]
-# Now the published runs of this network: 31,000 s an epoch on 1 V100, 2,400 s on 8, 1,300 s on 16 ([AWS, part
+# Now the published runs of this UNet with residual units (4.8 million parameters,
+# `configs/network/unet_residual.json`): 31,000 s an epoch on 1 V100, 2,400 s on 8, 1,300 s on 16 ([AWS, part
 # 2](https://aws.amazon.com/blogs/industries/scalable-medical-computer-vision-model-training-with-amazon-sagemaker-part-2/)).
 # `scripts/scaling.py` predicts the last two from the first and from facts about the machines (`python -m
 # scripts.scaling` lists each with its source, guesses marked as such).
@@ -498,7 +499,7 @@ training_table(["many_gpus.yaml", "smddp.yaml", "fsdp.yaml"])
 #   size.
 # - Two processes learnt what one learns with twice the batch, to the rounding: averaged gradients are the batch's
 #   gradient.
-# - DDP holds 16 bytes a parameter, FSDP 16/N + 4 here. It pays when the state fills the GPU, not for a UNet of 5
+# - DDP holds 16 bytes a parameter, FSDP 16/N + 4 here. It pays when the state fills the GPU, not for a UNet of 2
 #   million.
 # - A step is as long as what it waits for. By the model, the published GPUs computed for about 2 % of it; smaller
 #   samples help, not GPUs.

@@ -48,7 +48,7 @@ KEEP_MODEL: bool = True  # where COMPUTE is sagemaker: False deletes the run's f
 import labkit  # noqa: F401
 from labkit.checks import predict, reveal
 from labkit.commands import quoted, run
-from labkit.costs import bill, price
+from labkit.costs import bill, borrowed, price, priced_region
 from labkit.data import dataset
 from labkit.launch_plans import cost, plan_of
 from labkit.launching import refusals, rights, run_id, write_spec
@@ -85,9 +85,12 @@ print(planned.output)
 
 # %%
 plan = plan_of(SPEC, RUN)
-ceiling = cost(plan).high
-assert ceiling >= price(INSTANCE, REGION) * train["max_hours"]
-reveal(most, ceiling, f"1 h x ${price(INSTANCE, REGION)}/h and its disk: max_hours is the only brake, so set it low.")
+# The launcher's table has the prices of two regions alone; others have other ones.
+priced = priced_region(REGION, INSTANCE)
+ceiling, hourly = cost(plan, priced).high, price(INSTANCE, priced)
+assert ceiling >= hourly * train["max_hours"]
+because = f"1 h x ${hourly}/h in {priced} and its disk: max_hours is the only brake, so set it low."
+reveal(most, ceiling, because + borrowed(REGION, priced))
 
 # %% [markdown]
 # **What you saw.** The cost is a range: from the hours that you expect to the ceiling that the time limit sets.

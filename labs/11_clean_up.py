@@ -30,7 +30,7 @@ COMPUTE: str = "local"  # local cleans this disk; sagemaker also takes down RUN 
 RUN: str = ""  # a run of `sm_launch ls`, taken down where COMPUTE is sagemaker, its files and model included
 SHARE: int = 8  # the job that leaves something behind prepares one case in so many
 EVERYTHING: bool = False  # False deletes what this lab made; True all that the labs made, their models included
-REGION: str = "us-east-1"  # whose prices
+REGION: str = "us-east-1"  # whose prices; for a region that the launcher's table lacks, those of us-east-1 are shown
 
 # %% [markdown]
 # ## 1 · What lies here
@@ -148,12 +148,18 @@ dearest = predict("The dearest of a forgotten day?", "warm pool", choices=forgot
 
 # %%
 from labkit.cleaning import leftovers
+from labkit.costs import borrowed, priced_region
 
-bills = leftovers(REGION)
+priced = priced_region(REGION)
+bills = leftovers(priced)
 worst = max(bills, key=lambda name: bills[name][1])
 reveal(dearest, worst, "Two machines of eight A100 kept warm for an hour cost more than an endpoint's whole day.")
 rows = [[name, arithmetic, f"${dollars:.2f}"] for name, (arithmetic, dollars) in bills.items()]
-table(rows, ("forgotten", "arithmetic", "first day"), f"{REGION}; all but the warm pool go on each day")
+table(
+    rows,
+    ("forgotten", "arithmetic", "first day"),
+    f"{priced}; all but the warm pool go on each day.{borrowed(REGION, priced)}",
+)
 
 # %% tags=["figure"]
 import matplotlib.pyplot as plt
@@ -202,14 +208,14 @@ check_may_train(may_train)
 
 # %% [markdown]
 # **Exercise.** No cell of those notebooks deletes the file system. What does it cost in a month, if nobody does?
-# Use `fsx_price()`, dollars for a GB a month. (It is of today's kind nearest to the published PERSISTENT_1 with 200
-# MB/s a TiB, whose price our table lacks.)
+# Use `fsx_price(priced)`, dollars for a GB a month. (It is of today's kind nearest to the published PERSISTENT_1 with
+# 200 MB/s a TiB, whose price our table lacks.)
 
 # %%
-month = 2400 * fsx_price()  # solution
+month = 2400 * fsx_price(priced)  # solution
 
 # %%
-check_month(month)
+check_month(month, priced)
 
 # %% [markdown]
 # ## 5 · In an account

@@ -2,7 +2,8 @@
 
 Every number that the model takes is a :class:`Fact` that says where it is from. The published runs are those of AWS's
 sample (aws.amazon.com/blogs/industries/scalable-medical-computer-vision-model-training-with-amazon-sagemaker-part-2/
-and the notebooks it links): the UNet of train.json, crops of 128x128x64, 484 cases 100 times over.
+and the notebooks it links): the UNet with residual units (configs/network/unet_residual.json), crops of 128x128x64, 484
+cases 100 times over.
 """
 
 from __future__ import annotations

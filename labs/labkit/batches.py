@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from scripts.files import read_json
 from torch.utils.data import DistributedSampler
 
-from .checks import answered, hint, require, right
+from .checks import called, counted, hint, require, right
 from .tables import Table
 
 # AWS's sample, notebook and src/multi_gpu_training.py: 484 cases less 1 %, 8 GPUs a machine.
-TRAINING_CASES, VALIDATION_CASES, EPOCHS, BATCH_SIZE = 479, 5, 10, 32
+TRAINING_CASES, EPOCHS, BATCH_SIZE = 479, 10, 32
 # Of a mean that was added up in another order.
 TOLERANCE = 1e-9
 
@@ -58,11 +58,11 @@ def batch_table(world_sizes: Sequence[int], batch_size: int = BATCH_SIZE) -> Tab
 def check_steps(answer: Callable[[int, int, int], int]) -> None:
     """The exercise "steps of an epoch"."""
     cases = TRAINING_CASES
-    alone = answered(answer(cases, 16, 1), "steps")
+    alone = counted(answer, cases, 16, 1)
     require(alone == 30, f"{cases} cases, 16 a step, one process: {alone} steps; is the smaller last batch counted?")
-    eight = answer(cases, BATCH_SIZE, 8)
+    eight = counted(answer, cases, BATCH_SIZE, 8)
     require(eight == 2, f"8 processes, 32 a step: {eight} steps; how many cases has each, before it makes batches?")
-    four = answer(9, 2, 4)
+    four = counted(answer, 9, 2, 4)
     require(four == 2, f"9 cases, 4 processes, 2 a step: {four} steps; all make as many as the one with most cases.")
     right("each process gets its share, rounded up, and makes batches of it; the last batch may be smaller.")
 
@@ -71,7 +71,7 @@ def check_cases_a_gpu(answer: Callable[[int, int], int]) -> None:
     """The exercise "spot the bug": the global batch stays what was asked for."""
     for world_size in (1, 4, 8, 16):
         try:
-            each = answered(answer(BATCH_SIZE, world_size), "cases_a_gpu")
+            each = counted(answer, BATCH_SIZE, world_size)
         except ZeroDivisionError:
             hint(f"{world_size} GPUs: something is divided by zero; by what should the batch be divided?")
         require(
@@ -103,7 +103,9 @@ def twice(shares: Sequence[Sequence[int]]) -> list[int]:
 def check_deal(answer: Callable[[int, int, int], Sequence[int]]) -> None:
     """The exercise "every case once"."""
     for cases, processes in ((5, 2), (5, 4), (12, 3)):
-        shares = [list(answered(answer(cases, rank, processes), "deal")) for rank in range(processes)]
+        shares = [called(answer, cases, rank, processes) for rank in range(processes)]
+        require(all(isinstance(share, Iterable) for share in shares), "return a list of cases, those of this rank.")
+        shares = [list(share) for share in shares]
         require(not twice(shares), f"{cases} cases on {processes} processes: case {twice(shares)} is scored twice.")
         require(
             sorted(case for share in shares for case in share) == list(range(cases)),
@@ -121,9 +123,9 @@ def logged_loss(batch_means: Sequence[float], batch_sizes: Sequence[int]) -> flo
 
 def check_mean_loss(answer: Callable[[Sequence[float], Sequence[int]], float]) -> None:
     """The exercise "average a loss"."""
-    alike = answered(answer([0.996] * 3, [2, 2, 1]), "mean_loss")
+    alike = counted(answer, [0.996] * 3, [2, 2, 1])
     require(abs(alike - 0.996) < TOLERANCE, f"all batches have a mean loss of 0.996; your epoch has {alike:.4f}.")
-    uneven = answer([1.0, 0.4], [3, 1])
+    uneven = counted(answer, [1.0, 0.4], [3, 1])
     require(
         abs(uneven - 0.85) < TOLERANCE,
         f"three samples of loss 1.0 and one of 0.4: yours is {uneven:.3f}; how much does each sample count?",

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from html import escape, unescape
+from numbers import Real
 from typing import Any, NoReturn
 
 from IPython.display import HTML, display
@@ -98,7 +99,18 @@ def called(function: Callable[..., Any], *arguments: Any) -> Any:
     """
     result = answered(function)(*arguments)
     if result is None or result is UNANSWERED:
-        hint(f"{function.__name__} returns nothing yet; write its body.")
+        hint(f"{function.__name__} returns nothing yet; write its body, and return the answer.")
+    return result
+
+
+def counted(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a learner's function gives, a number.
+
+    Raises:
+        NotYet: it is not written yet, or gives something else.
+    """
+    result = called(function, *arguments)
+    require(isinstance(result, Real), f"{function.__name__} returns {result!r}; a number is wanted.")
     return result
 
 

@@ -190,16 +190,19 @@ def check_may_train(may_train: Callable[[str], Any]) -> None:
     right("Name the one state that is good: 'no longer CREATING' takes FAILED for ready, and the job fails, billed.")
 
 
-def check_month(dollars: Any) -> None:
+def check_month(dollars: Any, region: str = REGION) -> None:
     """Exercise: what the published file system costs in a month in which nobody reads it.
+
+    Args:
+        dollars: the answer.
+        region: whose prices.
 
     Raises:
         NotYet: there is no answer, or it is another sum.
     """
     month = answered(dollars, "month")
     require(isinstance(month, int | float) and not isinstance(month, bool), "Write a number of dollars.")
-    require(not math.isclose(month, fsx_price(), rel_tol=TOLERANCE), "That is the price of one GB. How many are there?")
-    require(
-        math.isclose(month, fsx_month(), rel_tol=TOLERANCE), "Capacity times the price of a GB a month; used or not."
-    )
-    right(f"{PUBLISHED_FSX_GIB} x ${fsx_price()} = ${fsx_month():,.0f} a month, and no cell of the samples deletes it.")
+    each, whole = fsx_price(region), fsx_month(region=region)
+    require(not math.isclose(month, each, rel_tol=TOLERANCE), "That is the price of one GB. How many are there?")
+    require(math.isclose(month, whole, rel_tol=TOLERANCE), "Capacity times the price of a GB a month; used or not.")
+    right(f"{PUBLISHED_FSX_GIB} x ${each} = ${whole:,.0f} a month, and no cell of the samples deletes it.")

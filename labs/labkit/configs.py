@@ -67,13 +67,16 @@ def check_overrides(overrides: Any) -> None:
     require(not unknown, f"{unknown} names nothing in train.json; the bundle would refuse it. Look at the table again.")
     parser = recipe(overrides)
     require(parser["spacing"] == [SPACING_MM] * 3, "the voxel size has one number an axis, in mm.")
-    require(list(parser["patch_size"]) == [PATCH] * 3, "crops are 32 voxels along each of three axes.")
+    require(parser["patch_size"] == [PATCH] * 3, "crops are 32 voxels along each of three axes.")
     channels, strides = parser["network_def::channels"], parser["network_def::strides"]
     require(
-        list(channels) == [FIRST_CHANNELS * 2**level for level in range(4)],
+        isinstance(channels, Sequence) and list(channels) == [FIRST_CHANNELS * 2**level for level in range(4)],
         "network_def is an object; '::' reaches into it. Four levels, the first of 8 channels, each twice the last.",
     )
-    require(len(strides) == len(channels) - 1, "between four levels there are three steps down: mind the strides.")
+    require(
+        isinstance(strides, Sequence) and len(strides) == len(channels) - 1,
+        "between four levels there are three steps down: mind the strides.",
+    )
     network = parser.get_parsed_content("network_def")
     logits = network(torch.zeros(1, len(parser["modalities"]), PATCH, PATCH, PATCH))
     weights = sum(weight.numel() for weight in network.parameters())
@@ -86,6 +89,7 @@ def check_overrides(overrides: Any) -> None:
 def check_best_epoch(best: Any, training: Training) -> None:
     """Exercise: the epoch whose weights were kept, from metrics.jsonl."""
     answered(best, "the best epoch")
+    require(isinstance(best, int), "write the number of the epoch, not its record.")
     dice = {
         record["epoch"]: record["val_mean_dice"]
         for record in read_metrics(training.run_dir / "metrics.jsonl")

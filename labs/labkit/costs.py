@@ -31,6 +31,18 @@ def price(instance_type: str, region: str = REGION) -> float:
     return found
 
 
+def priced_region(region: str, *instance_types: str) -> str:
+    """The region itself, or ``REGION`` where the table has no prices of it, or lacks one of these machines'."""
+    prices = TablePrices(region)
+    there = all(prices.instance_hour(name, TRAINING) is not None for name in instance_types)
+    return region if there and region in table("prices")["regions"] else REGION
+
+
+def borrowed(region: str, priced: str) -> str:
+    """A sentence, to be added to others, that says so where the prices shown are another region's; else nothing."""
+    return "" if priced == region else f" The price table lacks {region}'s, so these are {priced}'s."
+
+
 def bill(lines: Sequence[tuple[str, int, float]], region: str = REGION) -> Table:
     """Machines x hours x price, and the sum.
 

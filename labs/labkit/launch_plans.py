@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sm_launch.cost import Estimate, Hours, estimate
 from sm_launch.plan import make_plan
+from sm_launch.prices import TablePrices
 from sm_launch.reading import read
 from sm_launch.steps import Plan
 from sm_launch.views import instructions
@@ -34,10 +35,15 @@ def plan_of(spec: Path, run: str = RUN, changes: Sequence[str] = (), jobs: Seque
     return make_plan(read(spec, changes), run, jobs)
 
 
-def cost(plan: Plan) -> Estimate:
-    """What a plan costs by the dated price table."""
+def cost(plan: Plan, region: str | None = None) -> Estimate:
+    """What a plan costs by the dated price table.
+
+    Args:
+        plan: the plan.
+        region: whose prices; None for the plan's.
+    """
     hours = {step.name: Hours(step.expected_hours, step.expected_hours) for step in plan.steps if step.expected_hours}
-    return estimate(plan, hours)
+    return estimate(plan, hours, TablePrices(region or plan.region))
 
 
 def training_table(specs: Sequence[str]) -> Table:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from scripts.figures import BLUE, GREEN, ORANGE, VERMILLION
 from scripts.scaling_published import PUBLISHED_EPOCHS_S, Row
 
-from .checks import answered, require, right
+from .checks import counted, require, right
 
 # float32 weights, gradients and AdamW's two moments.
 STATE_BYTES, WHOLE_COPY_BYTES = 16, 4
@@ -31,8 +31,8 @@ def state_mb(parameters: float, processes: int, sharded: bool) -> float:
 
 def check_state(answer: Callable[[float, int], float]) -> None:
     """The exercise "memory a process"."""
-    kept = answered(answer(1e6, 10**9), "sharded_mb")
-    gone = answer(1e6, 1) - kept
+    kept = counted(answer, 1e6, 10**9)
+    gone = counted(answer, 1e6, 1) - kept
     require(
         abs(gone - STATE_BYTES) < 1e-3,
         f"of a million parameters, {gone:.3g} MB are cut up; weights, gradients and two moments have 4 bytes each.",
@@ -42,7 +42,7 @@ def check_state(answer: Callable[[float, int], float]) -> None:
         f"with ever more processes {kept:.3g} MB of a million parameters stay; what does every process keep whole?",
     )
     for parameters, processes in ((1.98e6, 2), (62e6, 8)):
-        off = answer(parameters, processes) / state_mb(parameters, processes, sharded=True) - 1
+        off = counted(answer, parameters, processes) / state_mb(parameters, processes, sharded=True) - 1
         require(abs(off) < TOLERANCE, f"{processes} processes hold equal parts of what is cut; yours do not.")
     right("16/N + 4 bytes a parameter: what is cut shrinks with N, the copy that validates does not.")
 

@@ -15,6 +15,7 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import SmartCacheDataset
 from monai.transforms import Compose
+from scripts.errors import InputError
 
 from .data import listed
 from .project import ROOT
@@ -128,7 +129,12 @@ def measure(
         spacing: voxel size in mm that is resampled to.
         patch_size: voxels of a crop.
         epochs: at least 2.
+
+    Raises:
+        InputError: there are fewer epochs.
     """
+    if epochs < 2:
+        raise InputError(f"EPOCHS is {epochs}, but at least 2 are wanted: the first is told apart from the later ones.")
     warm_up(items[0], spacing, patch_size)
     config, spent = _configured(way, items, folder, spacing, patch_size), []
     began = time.process_time()

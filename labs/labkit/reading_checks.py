@@ -9,21 +9,21 @@ from typing import Any
 from monai.data import SmartCacheDataset
 
 from .caches import smart_cache
-from .checks import answered, called, hint, require, right
+from .checks import answered, counted, hint, require, right
 
 KEY_PARTS = ("paths of the files", "size and date of the files", "deterministic transforms", "random transforms")
 
 
 def check_waiting_share(waiting_share: Callable[[float, float], float]) -> None:
     """Seconds of waiting and of work to the share of waiting."""
-    result = _number(waiting_share, 14.4, 1.2)
+    result = counted(waiting_share, 14.4, 1.2)
     require(0 <= result <= 1, f"waiting_share(14.4, 1.2) is {result:g}; a share lies between 0 and 1.")
     require(
         not math.isclose(result, 1.2 / 15.6),
         "that is the share of working; how much of the whole time does the network do nothing?",
     )
     require(math.isclose(result, 14.4 / 15.6), "divide the time of waiting by the whole time: what is the whole?")
-    require(_number(waiting_share, 0.0, 1.0) == 0, "a network that never waits has a share of 0.")
+    require(counted(waiting_share, 0.0, 1.0) == 0, "a network that never waits has a share of 0.")
     right(f"14.4 of 15.6 s is {result:.0%}: in that published log four GPUs did nothing for that share of an epoch.")
 
 
@@ -65,20 +65,13 @@ def check_cache_key(parts: Collection[str]) -> None:
 
 def check_cache_rate(cache_rate: Callable[[int, float, float], float]) -> None:
     """Cases, MB of a case and GB of memory for the cache to the knob ``cache_rate``."""
-    result = _number(cache_rate, 484, 50.0, 12.1)
+    result = counted(cache_rate, 484, 50.0, 12.1)
     require(not math.isclose(result, 12.1 / (484 * 50.0)), "MB and GB are mixed: 12.1 GB are 12,100 MB.")
     require(
         math.isclose(result, 0.5), f"484 cases of 50 MB are 24.2 GB, and you may use 12.1 GB; {result:g} does not fit."
     )
-    ample = _number(cache_rate, 10, 50.0, 12.1)
+    ample = counted(cache_rate, 10, 50.0, 12.1)
     require(
         ample == 1, f"ten such cases fit easily, yet you say {ample:g}; how much of a data set can be cached at most?"
     )
     right("The share that fits, and never more than all of it; the rest is read anew in every epoch.")
-
-
-def _number(function: Callable[..., float], *arguments: float) -> float:
-    """What the learner's function gives, a number."""
-    result = called(function, *arguments)
-    require(isinstance(result, int | float), f"{function.__name__} returns {result!r}; a number is wanted.")
-    return float(result)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,8 +61,11 @@ def pass_as_knob(key: str, folder: Path) -> dict[str, bool]:
         written nowhere.
     """
     shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    # By its path MLflow stays connected to a database that was deleted, and a learner may run this cell again.
+    anew = Path(tempfile.mkdtemp(dir=folder))
     arguments = {"learning_rate": 0.01, "wandb_api_key": key}
-    stores = {"MLflow's database": folder / "mlflow", "W&B's run file": folder / "wandb"}
+    stores = {"MLflow's database": anew / "mlflow", "W&B's run file": anew / "wandb"}
     for store in stores.values():
         store.mkdir(parents=True)
     _to_mlflow(arguments, stores["MLflow's database"])

@@ -58,8 +58,9 @@ ANSWERS: dict[Callable[[Any], None], tuple[Callable[..., Any], list[Callable[...
 def test_checks_pass_the_right_answer_and_hint_at_others(check: Callable[[Any], None]) -> None:
     right, wrong = ANSWERS[check]
     check(right)
-    with pytest.raises(NotYet, match="no answer yet"):
-        check(lambda *arguments: ...)
+    for nothing in (..., None):
+        with pytest.raises(NotYet, match="returns nothing yet"):
+            check(lambda *arguments, nothing=nothing: nothing)
     for answer in wrong:
         with pytest.raises(NotYet):
             check(answer)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from labkit import cleaning
 from labkit.checks import NotYet
+from scripts.errors import InputError
 
 from sm_launch.manifest import GONE, Entry, Manifest
 
@@ -100,3 +101,5 @@ def test_month_exercise_hints(month: object, hint: str) -> None:
 def test_month_exercise_takes_capacity_times_price(capsys: pytest.CaptureFixture[str]) -> None:
     cleaning.check_month(2400 * cleaning.fsx_price())
     assert "$504" in capsys.readouterr().out
+    with pytest.raises(InputError, match="eu-central-1: no price of FSx"):
+        cleaning.check_month(504, "eu-central-1")

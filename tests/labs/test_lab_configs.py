@@ -59,6 +59,7 @@ def test_override_that_makes_the_recipe_small(capsys: pytest.CaptureFixture[str]
         (RIGHT | {"network_de::channels": [8]}, "names nothing"),
         (RIGHT | {"spacing": 3.0}, "one number an axis"),
         (RIGHT | {"patch_size": [32, 32]}, "each of three axes"),
+        (RIGHT | {"patch_size": 32}, "each of three axes"),
         (RIGHT | {"network_def::channels": [16, 32, 64, 128]}, "the first of 8 channels"),
         (RIGHT | {"network_def::strides": [2, 2, 2, 2]}, "mind the strides"),
     ],
@@ -87,7 +88,10 @@ def test_best_epoch(training: Training, capsys: pytest.CaptureFixture[str]) -> N
     assert "epoch 2" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("answer", "hint"), [(..., "no answer"), (3, "was not validated"), (4, "scored more than")])
+@pytest.mark.parametrize(
+    ("answer", "hint"),
+    [(..., "no answer"), ({"epoch": 2}, "the number of the epoch"), (3, "was not validated"), (4, "scored more than")],
+)
 def test_best_epoch_is_answered_by_hints(answer: Any, hint: str, training: Training) -> None:
     with pytest.raises(NotYet, match=hint):
         check_best_epoch(answer, training)

@@ -32,11 +32,12 @@ def test_what_is_named_is_there() -> None:
         ("labs/labkit/checks.py", "write your guess first"),
         ("labs/labkit/data.py", "usable patients, {wanted} were wanted"),
         ("labs/labkit/commands.py", "ended with exit code"),
+        ("bundle/scripts/runs.py", "already holds a training"),
         ("bundle/scripts/layouts.py", "there is no such folder; check dataset_dir"),
     ],
 )
 def test_quoted_messages_are_still_those_of_the_programs(file: str, words: str) -> None:
     root = Path(__file__).resolve().parents[2]
     assert words in (root / file).read_text(encoding="utf-8")
-    quoted = words.replace("{wanted}", "6")
+    quoted = words.replace("{wanted}", "8")
     assert quoted in (root / "labs" / "errors.md").read_text(encoding="utf-8")

@@ -23,6 +23,7 @@ from labkit.waiting import plain_loader, share_at, training_step, watch
 from matplotlib import pyplot as plt
 from monai.data import CacheDataset
 from monai.transforms import Compose
+from scripts.errors import InputError
 
 SPACING_MM, PATCH = (2.0, 2.0, 3.0), (16, 16, 16)
 Words = pytest.CaptureFixture[str]
@@ -31,6 +32,8 @@ Words = pytest.CaptureFixture[str]
 @pytest.mark.parametrize("way", WAYS)
 def test_each_way_serves_every_case_and_keeps_what_it_says(way: str, tiny_decathlon: Path, tmp_path: Path) -> None:
     items = items_of(tiny_decathlon, 4)
+    with pytest.raises(InputError, match="EPOCHS is 1, but at least 2 are wanted"):
+        measure(way, items, tmp_path, SPACING_MM, PATCH, epochs=1)
     found = measure(way, items, tmp_path, SPACING_MM, PATCH, epochs=2)
     assert found.samples == (2 if way == "smart_cache" else 4)
     assert (found.memory_mb > 0) == (way in ("cache", "smart_cache"))

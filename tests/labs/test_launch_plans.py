@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from labkit import launch_plans
+from labkit.costs import priced_region
 from labkit.launch_plans import SPECS, plan_of
 
 
@@ -22,3 +23,10 @@ def test_a_tuning_job_is_the_search_file() -> None:
     assert rows["Categorical: loss"] == "DiceBCELoss | DiceLoss | DiceFocalLoss"
     # 12 trials of 4 h on ml.g5.2xlarge.
     assert launch_plans.cost(plan).high == pytest.approx(12 * 4 * 1.515, rel=0.01)
+
+
+def test_a_region_without_prices_is_shown_at_those_of_the_default() -> None:
+    plan, usual = (plan_of(SPECS / "one_gpu.yaml", changes=made) for made in (["region=eu-central-1"], []))
+    assert launch_plans.cost(plan).high is None
+    assert launch_plans.cost(plan, priced_region("eu-central-1")).high == launch_plans.cost(usual).high
+    assert [priced_region(name) for name in ("us-west-2", "eu-central-1")] == ["us-west-2", "us-east-1"]
