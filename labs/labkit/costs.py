@@ -40,7 +40,7 @@ def priced_region(region: str, *instance_types: str) -> str:
 
 def borrowed(region: str, priced: str) -> str:
     """A sentence, to be added to others, that says so where the prices shown are another region's; else nothing."""
-    return "" if priced == region else f" The price table lacks {region}'s, so these are {priced}'s."
+    return "" if priced == region else f" Prices are those of {priced}: the table has none for {region}, or not all."
 
 
 def bill(lines: Sequence[tuple[str, int, float]], region: str = REGION) -> Table:

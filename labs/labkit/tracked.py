@@ -87,14 +87,14 @@ def from_wandb(run_dir: Path) -> Curves:
     if not files:
         raise InputError(f"{run_dir}: holds no offline run of W&B; track it with configs/track/wandb.json.")
     curves: Curves = {}
-    for epoch, values in _ended(files[-1]).history.items():
+    for epoch, values in ended(files[-1]).history.items():
         for name, value in values.items():
             if isinstance(value, int | float) and not name.startswith(("_", "epoch", "val_case")):
                 curves.setdefault(name, {})[epoch] = float(value)
     return curves
 
 
-def _ended(file: Path) -> WandbRun:
+def ended(file: Path) -> WandbRun:
     """A run file that is whole: W&B's helper process writes its last records after the training has ended."""
     for _ in range(int(PATIENCE_S / WAIT_S)):
         run = WandbRun(file)

@@ -15,7 +15,7 @@ from scripts.tracker_mlflow import PRIVACY
 from scripts.trackers import Tracker
 from scripts.tracking import Tracking
 
-from .tracked import files_with
+from .tracked import ended, files_with
 
 JOB_DESCRIPTION = "SageMaker's description of the job"
 ENVIRONMENT = "the environment of the process"
@@ -92,6 +92,8 @@ def _to_wandb(arguments: dict[str, object], folder: Path) -> None:
 
     settings = wandb.Settings(console="off", silent=True, disable_git=True, save_code=False, reinit="create_new")
     wandb.init(project="published", mode="offline", dir=str(folder), config=arguments, settings=settings).finish()
+    for file in folder.glob("wandb/offline-run-*/run-*.wandb"):
+        ended(file)
 
 
 @contextmanager

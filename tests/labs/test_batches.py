@@ -48,9 +48,13 @@ ANSWERS: dict[Callable[[Any], None], tuple[Callable[..., Any], list[Callable[...
             lambda cases, rank, processes: batches.dealt(cases, processes)[rank],
             lambda cases, rank, processes: range(cases) if rank == 0 else [],
             lambda cases, rank, processes: range(rank, cases - 1, processes),
+            lambda cases, rank, processes: rank,
         ],
     ),
-    batches.check_mean_loss: (mean_loss, [batches.logged_loss, lambda means, sizes: sum(means) / len(means)]),
+    batches.check_mean_loss: (
+        mean_loss,
+        [batches.logged_loss, lambda means, sizes: sum(means) / len(means), lambda means, sizes: means],
+    ),
 }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from labkit import cleaning
 from labkit.checks import NotYet
+from labkit.costs import borrowed, priced_region
 from scripts.errors import InputError
 
 from sm_launch.manifest import GONE, Entry, Manifest
@@ -103,3 +104,14 @@ def test_month_exercise_takes_capacity_times_price(capsys: pytest.CaptureFixture
     assert "$504" in capsys.readouterr().out
     with pytest.raises(InputError, match="eu-central-1: no price of FSx"):
         cleaning.check_month(504, "eu-central-1")
+
+
+def test_a_region_without_prices_is_shown_those_of_the_default_and_told(capsys: pytest.CaptureFixture[str]) -> None:
+    priced = priced_region("eu-central-1")
+    assert cleaning.leftovers(priced) == cleaning.leftovers()
+    cleaning.check_month(2400 * cleaning.fsx_price(priced), priced)
+    assert "$504" in capsys.readouterr().out
+    assert "those of us-east-1: the table has none for eu-central-1" in borrowed("eu-central-1", priced)
+    assert borrowed("us-west-2", priced_region("us-west-2", "ml.g5.xlarge")) == ""
+    # Machines as old as that have a price in one region alone.
+    assert priced_region("us-west-2", "ml.p3.2xlarge") == "us-east-1"

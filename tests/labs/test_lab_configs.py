@@ -61,7 +61,9 @@ def test_override_that_makes_the_recipe_small(capsys: pytest.CaptureFixture[str]
         (RIGHT | {"patch_size": [32, 32]}, "each of three axes"),
         (RIGHT | {"patch_size": 32}, "each of three axes"),
         (RIGHT | {"network_def::channels": [16, 32, 64, 128]}, "the first of 8 channels"),
+        (RIGHT | {"network_def::channels": 8}, "the first of 8 channels"),
         (RIGHT | {"network_def::strides": [2, 2, 2, 2]}, "mind the strides"),
+        (RIGHT | {"network_def::strides": 2}, "mind the strides"),
     ],
 )
 def test_overrides_are_answered_by_hints(answer: Any, hint: str) -> None:

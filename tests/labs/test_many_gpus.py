@@ -19,6 +19,8 @@ def test_the_check_of_memory_passes_the_right_answer_and_hints_at_others() -> No
     many_gpus.check_state(lambda parameters, processes: parameters * (16 / processes + 4) / 1e6)
     with pytest.raises(NotYet, match="returns nothing yet"):
         many_gpus.check_state(lambda parameters, processes: None)
+    with pytest.raises(NotYet, match="a number is wanted"):
+        many_gpus.check_state(lambda parameters, processes: "much")
     with pytest.raises(NotYet, match="cut up"):
         many_gpus.check_state(lambda parameters, processes: parameters * (8 / processes + 4) / 1e6)
     with pytest.raises(NotYet, match="keep whole"):

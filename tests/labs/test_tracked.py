@@ -126,6 +126,10 @@ def test_a_key_among_the_hyper_parameters_is_in_both_trackers(tmp_path: Path) ->
     assert leaked == LEAKED
     assert {path.suffix for path in files_with(KEY, tmp_path)} >= {".db", ".wandb"}
     assert files_with(KEY[::-1], tmp_path) == []
+    (file,) = tmp_path.rglob("run-*.wandb")
+    assert WandbRun(file).exit_code == 0, "the key was looked for before W&B had written its file whole"
+    # A learner whose first answer is wrong runs the cell once more.
+    assert pass_as_knob(KEY, tmp_path / "published") == LEAKED
 
 
 def test_places_of_the_key(capsys: pytest.CaptureFixture[str]) -> None:
