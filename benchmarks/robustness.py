@@ -118,16 +118,19 @@ def find(trained: Trained, fine: Mapping[str, Path] | None = None) -> dict[str, 
 
 
 def text(folder: Path, minutes: float, folds: int = FOLDS) -> str:
-    """A line a change in Markdown: Dice of each recipe, its loss, and what the first has more of in the same cases.
+    """A line a change in Markdown: Dice of each recipe, its loss, and what one has more of in the same cases.
 
-    The first is ours as it is, where that has been run.
+    That one is the recipe of ours that most cases have been run of; ours as it is of equals.
 
     Raises:
         InputError: nothing has been run with that budget, or what has does not belong together.
     """
-    values = {name: values_of(found) for name, found in by_recipe(load(folder, minutes, folds)).items()}
+    recipes = by_recipe(load(folder, minutes, folds))
+    values = {name: values_of(found) for name, found in recipes.items()}
     names = list(values)
-    first, others = names[0], names[1:]
+    ours = [name for name, found in recipes.items() if found[0]["side"] == OURS]
+    own = max(ours or names, key=lambda name: len(values[name][PLAIN]))
+    others = [name for name in names if name != own]
     rows = []
     for change in dict.fromkeys(change for name in names for change in values[name]):
         cells = [change]
@@ -136,13 +139,13 @@ def text(folder: Path, minutes: float, folds: int = FOLDS) -> str:
             loss = pairs_of(plain, changed) if change != PLAIN else []
             cells += [mean_of(list(changed.values())), span(interval(column(loss, PRESENT))) if loss else ""]
         for name in others:
-            pairs = column(pairs_of(values[first].get(change, {}), values[name].get(change, {})), PRESENT)
+            pairs = column(pairs_of(values[own].get(change, {}), values[name].get(change, {})), PRESENT)
             cells.append(f"{span(interval(pairs), sign='+')} (n {len(pairs)})" if len(pairs) else "")
         rows.append(cells)
     head = [
         "",
         *(words for name in names for words in (name, "its loss")),
-        *(f"{first} less {name}" for name in others),
+        *(f"{own} less {name}" for name in others),
     ]
     title = (
         f"Mean Dice of the regions that a case has, after {minutes:g} CPU minutes of training, {folds} folds (n cases):"

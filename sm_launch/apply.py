@@ -14,7 +14,7 @@ from sm_launch.errors import LaunchError
 from sm_launch.fleet import fleet_of
 from sm_launch.frame import PHI
 from sm_launch.manifest import ASKED, MADE, Entry, Manifest
-from sm_launch.ownership import ASKED_FOR, adopt, check_account, check_unchanged, fingerprint
+from sm_launch.ownership import ASKED_FOR, adopt, check_unchanged, fingerprint, refuse_other_account
 from sm_launch.requests_fsx import FILE_SYSTEM_ID, MOUNT_NAME
 from sm_launch.requests_scaling import policy_arn
 from sm_launch.spending import HOURS
@@ -50,7 +50,7 @@ def apply(
     from sm_launch.sync import copy_folder, put_uploads
 
     check_unchanged(plan, manifest)
-    check_account(manifest, session)
+    refuse_other_account(manifest, session)
     manifest.account = manifest.account or aws.account(session)
     manifest.copies = list(dict.fromkeys((*manifest.copies, *(copy.uri for copy in plan.copies))))
     manifest.save()

@@ -10,7 +10,7 @@ from sm_launch.commands_plan import estimate, planned
 from sm_launch.errors import LaunchError
 from sm_launch.frame import PHI
 from sm_launch.manifest import Manifest, load, path_of
-from sm_launch.ownership import check_account
+from sm_launch.ownership import refuse_other_account
 from sm_launch.steps import Plan
 
 
@@ -76,7 +76,7 @@ def follow_run(options: argparse.Namespace) -> int:
 
     manifest = load(options.run_id)
     session = aws.open_session(manifest.region, options.aws_profile)
-    check_account(manifest, session)
+    refuse_other_account(manifest, session)
     followed = [entry for entry in manifest.entries if entry.kind in WATCHES]
     if not followed:
         raise LaunchError(f"run {manifest.run} has no job; 'sm_launch ls' shows what it has.")

@@ -12,7 +12,7 @@ from typing import Any
 from sm_launch.commands_run import confirmed
 from sm_launch.errors import LaunchError
 from sm_launch.manifest import GONE, Manifest, all_runs, load
-from sm_launch.ownership import check_account
+from sm_launch.ownership import refuse_other_account
 
 
 def list_runs(options: argparse.Namespace) -> None:
@@ -25,7 +25,7 @@ def list_runs(options: argparse.Namespace) -> None:
         sys.stdout.write("no runs on this machine yet\n")
     for manifest in runs:
         session = aws.open_session(manifest.region, options.aws_profile)
-        check_account(manifest, session)
+        refuse_other_account(manifest, session)
         amount = spent(manifest, session)
         sys.stdout.write(f"{manifest.run}  {manifest.region}  {manifest.created}  {amount.text()}\n")
         for line in amount.lines:
@@ -39,7 +39,7 @@ def show_results(options: argparse.Namespace) -> None:
 
     manifest = load(options.run_id)
     session = aws.open_session(manifest.region, options.aws_profile)
-    check_account(manifest, session)
+    refuse_other_account(manifest, session)
     found = trials(manifest, session)
     sys.stdout.write(table(found) + "\n")
     if options.best:
@@ -67,7 +67,7 @@ def predict_cases(options: argparse.Namespace) -> int:
 
     manifest = load(options.run_id)
     session = aws.open_session(manifest.region, options.aws_profile)
-    check_account(manifest, session)
+    refuse_other_account(manifest, session)
     report = predict_run(manifest, session, options.cases, options.output, progress, agree, options.poll)
     sys.stdout.write(
         f"{len(report.answered)} answered, {len(report.skipped)} answered before, {len(report.failed)} failed\n"

@@ -121,9 +121,11 @@ def _fleet(plan: Plan, fleet: Fleet, hours: Hours | None, prices: Prices) -> Lin
         what += f" x {fleet.jobs} trials"
     price, volume = prices.instance_hour(fleet.instance_type, fleet.use), _volume_hour(fleet, prices)
     if price is None or volume is None:
-        note = f"the price of {fleet.instance_type} in {plan.region} is unknown; ask with --live-prices"
-        if price is not None:
-            note = f"the price of its EBS volume in {plan.region} is unknown; an instance alone is {price:.2f} an hour"
+        note = (
+            f"the price of {fleet.instance_type} in {plan.region} is unknown; ask with --live-prices"
+            if price is None
+            else f"the price of its EBS volume in {plan.region} is unknown; an instance alone is {price:.2f} an hour"
+        )
         return Line(fleet.step.name, what, None, None, None if fleet.use == ENDPOINT else 0.0, note)
     hourly = fleet.count * (price + volume)
     if fleet.use == ENDPOINT:

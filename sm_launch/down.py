@@ -10,7 +10,7 @@ from typing import Any
 from sm_launch import aws, resources
 from sm_launch.errors import LaunchError
 from sm_launch.manifest import GONE, MADE, Entry, Manifest
-from sm_launch.ownership import check_account, is_ours
+from sm_launch.ownership import is_ours, refuse_other_account
 from sm_launch.spending import HOURS, alive_hours
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def down(
     Raises:
         LaunchError: the credentials are of another account than the run's, where nothing of it can be seen.
     """
-    check_account(manifest, session)
+    refuse_other_account(manifest, session)
     # A dict, since a manifest that cannot be written says so at every entry.
     problems: dict[str, None] = {}
     for entry in list(_in_order(manifest)):

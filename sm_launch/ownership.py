@@ -28,7 +28,7 @@ def fingerprint(plan: Plan, step: Step) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def check_account(manifest: Manifest, session: Any) -> None:
+def refuse_other_account(manifest: Manifest, session: Any) -> None:
     """Refuse credentials of another account than the run's, with which all that it has would seem to be gone.
 
     Raises:

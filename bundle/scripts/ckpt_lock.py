@@ -1,8 +1,8 @@
 """One training at a time in a folder of checkpoints: two would replace each other's model and state, file by file.
 
 The lock is the operating system's (``flock``), so it ends with the process that holds it, however that ends. Windows
-has none, nor have some file systems of a network, where a training says so and goes on. filelock, which labs use, takes
-a file's mere existence for a lock there, which outlives a machine that was killed: a requeued job would never go on.
+has none, nor have some file systems of a network, where a training says so and goes on. There filelock, which labs use,
+falls back to a file's mere existence, which outlives a machine that was killed: a requeued job would wait for nobody.
 """
 
 from __future__ import annotations
