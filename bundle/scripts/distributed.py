@@ -20,13 +20,15 @@ from monai.data import DistributedSampler
 
 from scripts import backends
 from scripts.errors import InputError, install_excepthook
+from scripts.keepalive import keep_alive
 from scripts.launchers import Launch, find_launch
 from scripts.step import place
 
 logger = logging.getLogger(__name__)
 
 # The others wait while rank 0 makes the phantom, checks the cases or builds a store. PyTorch's own for gloo; nccl's is
-# ten minutes. A process that dies is noticed at once all the same: by its launcher, and by its closed connections.
+# ten minutes. A process that dies is noticed at once all the same: by its launcher, and by its closed connections; a
+# machine that vanishes, by keep-alive.
 TIMEOUT = timedelta(minutes=30)
 # Thousands of times what a thread takes that is given a core.
 SETTLE_S = 0.2
@@ -64,6 +66,7 @@ def start(backend: str) -> int:
             )
         torch.cuda.set_device(local_device())
     dist.init_process_group(backend, timeout=TIMEOUT)
+    keep_alive()
     # ignite, which MONAI's metrics gather by, would find the group by itself, but by making another one of gloo, which
     # SMDDP forbids; and in a Slurm job it would set LOCAL_RANK to srun's, which is 0 in every process of a torchrun.
     idist.utils._set_model(_KnownGroup(found))

@@ -67,7 +67,8 @@ def test_a_host_that_is_lost_ends_the_other(two: Machines, tiny_decathlon: Path,
         machines.wait_for("training", lambda: any(state.exists() for state in states), 150)
         lost, left = ("west", "east")
         both[lost].kill() if fault == "killed" else two.cut(lost)
-        machines.wait_for(f"end of {left}", lambda: both[left].poll() is not None, 60)
+        # Half a minute of keep-alive where it was waiting, 13 s where it was sending; then torchrun ends.
+        machines.wait_for(f"end of {left}", lambda: both[left].poll() is not None, 120)
         log = (tmp_path / f"{left}.log").read_text()
         assert both[left].returncode != 0
         # gloo's words for the connection that broke, in the traceback of the process that was left.
@@ -75,6 +76,32 @@ def test_a_host_that_is_lost_ends_the_other(two: Machines, tiny_decathlon: Path,
         assert "ChildFailedError" in log
     # Which of the hosts has rank 0 is torchrun's choice; they train one model.
     assert [state.exists() for state in states].count(True) == 1
+
+
+# Rank 0 says that they have met, and never comes to what the other waits for.
+WAITING = """
+import sys, time
+from scripts import distributed
+if distributed.start("gloo") == 0:
+    print("met", flush=True)
+    time.sleep(600)
+distributed.from_rank_zero(str)
+"""
+
+
+def test_a_host_that_waits_for_one_that_vanished_ends(two: Machines, tmp_path: Path) -> None:
+    """What waits has nothing to send, so no TCP timeout of Linux ends it."""
+    names = ("east", "west")
+    env = environment(tmp_path) | {"MASTER_ADDR": two.addresses["east"], "MASTER_PORT": str(PORT)}
+    env |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+    command = [sys.executable, "-c", WAITING]
+    ranks = [two.start(n, command, tmp_path / n, env | {"RANK": str(rank)}) for rank, n in enumerate(names)]
+    with machines.running(ranks[0]), machines.running(ranks[1]):
+        machines.wait_for("meeting", lambda: "met" in (tmp_path / "east").read_text(), 60)
+        two.cut("east")
+        machines.wait_for("end of west", lambda: ranks[1].poll() is not None, 90)
+        assert ranks[0].poll() is None
+        assert re.search(r"timed out|No route to host", (tmp_path / "west").read_text(), re.IGNORECASE)
 
 
 SSHD = """
