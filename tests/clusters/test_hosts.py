@@ -81,7 +81,8 @@ def test_a_host_that_is_lost_ends_the_other(two: Machines, tiny_decathlon: Path,
 # Rank 0 says that they have met, and never comes to what the other waits for.
 WAITING = """
 import sys, time
-from scripts import distributed
+from scripts import distributed, keepalive
+keepalive.IDLE_S, keepalive.INTERVAL_S = 4, 2
 if distributed.start("gloo") == 0:
     print("met", flush=True)
     time.sleep(600)
@@ -90,7 +91,7 @@ distributed.from_rank_zero(str)
 
 
 def test_a_host_that_waits_for_one_that_vanished_ends(two: Machines, tmp_path: Path) -> None:
-    """What waits has nothing to send, so no TCP timeout of Linux ends it."""
+    """What waits has nothing to send, so no TCP timeout of Linux ends it; keep-alive does, here after 10 s."""
     names = ("east", "west")
     env = environment(tmp_path) | {"MASTER_ADDR": two.addresses["east"], "MASTER_PORT": str(PORT)}
     env |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1", "LOCAL_RANK": "0"}
