@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 # The others wait while rank 0 makes the phantom, checks the cases or builds a store. PyTorch's own for gloo; nccl's is
 # ten minutes. A process that dies is noticed at once all the same: by its launcher, and by its closed connections; a
-# machine that vanishes, by keep-alive.
+# machine that vanishes, by keep-alive (gloo's connections: nccl makes its own later).
 TIMEOUT = timedelta(minutes=30)
 # Thousands of times what a thread takes that is given a core.
 SETTLE_S = 0.2

@@ -96,12 +96,6 @@ class Machines:
         """Unplug a machine."""
         _ip("link", "set", self.mark + name, "down")
 
-    def give_up_soon(self) -> None:
-        """Let TCP connections break after about 13 s without an answer; Linux waits 15 minutes by default."""
-        for name in self.addresses.keys() - {HOME}:
-            setting = ["sh", "-c", "echo 5 > /proc/sys/net/ipv4/tcp_retries2"]
-            subprocess.run(self.enter(name, setting), check=True, timeout=20)
-
     def plug(self) -> None:
         """Make bridge, namespaces and cables."""
         _ip("link", "add", self.mark, "type", "bridge")
