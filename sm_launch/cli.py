@@ -25,7 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("botocore").setLevel(logging.WARNING)
     try:
         module, _, name = options.run.partition(".")
-        return getattr(importlib.import_module(f"sm_launch.{module}"), name)(options) or 0
+        code = getattr(importlib.import_module(f"sm_launch.{module}"), name)(options) or 0
+        # Else little output would be written, and fail, after this function.
+        sys.stdout.flush()
+        return code
     except LaunchError as error:
         sys.stderr.write(f"error: {error}\n")
         return EXIT_BAD_INPUT

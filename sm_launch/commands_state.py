@@ -11,7 +11,7 @@ from typing import Any
 
 from sm_launch.commands_run import confirmed
 from sm_launch.errors import LaunchError
-from sm_launch.manifest import GONE, Manifest, all_runs, load
+from sm_launch.manifest import Manifest, all_runs, load
 from sm_launch.ownership import refuse_other_account
 
 
@@ -25,9 +25,12 @@ def list_runs(options: argparse.Namespace) -> None:
         sys.stdout.write("no runs on this machine yet\n")
     for manifest in runs:
         session = aws.open_session(manifest.region, options.aws_profile)
-        refuse_other_account(manifest, session)
+        head = f"{manifest.run}  {manifest.region}  {manifest.created}"
+        if manifest.account and manifest.account != aws.account(session):
+            sys.stdout.write(f"{head}  of account {manifest.account}: seen with its --aws-profile\n")
+            continue
         amount = spent(manifest, session)
-        sys.stdout.write(f"{manifest.run}  {manifest.region}  {manifest.created}  {amount.text()}\n")
+        sys.stdout.write(f"{head}  {amount.text()}\n")
         for line in amount.lines:
             sys.stdout.write(f"  {line}\n")
 
@@ -82,7 +85,8 @@ def take_down(options: argparse.Namespace) -> int:
 
     manifest = load(options.run_id)
     session = aws.open_session(manifest.region, options.aws_profile)
-    _show_entries(manifest)
+    refuse_other_account(manifest, session)
+    _show_entries(manifest, session)
     confirmed("Stop and delete these" + (" and the run's files in S3?" if options.files else "?"), options.yes)
     problems = down(manifest, session, poll_seconds=options.poll)
     for line in problems:
@@ -138,8 +142,10 @@ def _show_stored(manifest: Manifest, session: Any) -> bool:
     return True
 
 
-def _show_entries(manifest: Manifest) -> None:
-    there = [entry for entry in manifest.entries if entry.state != GONE]
+def _show_entries(manifest: Manifest, session: Any) -> None:
+    from sm_launch.down import to_remove
+
+    there = to_remove(manifest, session)
     for entry in there:
         sys.stdout.write(f"  {entry.kind:<16} {entry.name}  {_about(entry.facts)}".rstrip() + "\n")
     if not there:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sm_launch.instances import instance, known
 from sm_launch.prices import HOURS_PER_MONTH, Prices, TablePrices
@@ -120,14 +120,19 @@ def _fleet(plan: Plan, fleet: Fleet, hours: Hours | None, prices: Prices) -> Lin
     if fleet.jobs > 1:
         what += f" x {fleet.jobs} trials"
     price, volume = prices.instance_hour(fleet.instance_type, fleet.use), _volume_hour(fleet, prices)
-    if price is None or volume is None:
-        note = (
-            f"the price of {fleet.instance_type} in {plan.region} is unknown; ask with --live-prices"
-            if price is None
-            else f"the price of its EBS volume in {plan.region} is unknown; an instance alone is {price:.2f} an hour"
-        )
+    if price is None:
+        note = f"the price of {fleet.instance_type} in {plan.region} is unknown; ask with --live-prices"
         return Line(fleet.step.name, what, None, None, None if fleet.use == ENDPOINT else 0.0, note)
-    hourly = fleet.count * (price + volume)
+    if volume is None:
+        # A hundredth of most instances' price: leaving the whole line out would hide more than it.
+        line = _priced(plan, fleet, hours, what, fleet.count * price)
+        note = f"without its EBS volume of {fleet.volume_gb} GB, whose price in {plan.region} is unknown"
+        return replace(line, note="; ".join(filter(None, (line.note, note))))
+    return _priced(plan, fleet, hours, what, fleet.count * (price + volume))
+
+
+def _priced(plan: Plan, fleet: Fleet, hours: Hours | None, what: str, hourly: float) -> Line:
+    """The line of machines that cost ``hourly`` USD together."""
     if fleet.use == ENDPOINT:
         return _endpoint(plan, fleet, what, hourly)
     jobs = fleet.jobs

@@ -76,6 +76,21 @@ def _take_away(entry: Entry, manifest: Manifest, session: Any, poll_seconds: flo
     entry.state = GONE
 
 
+def to_remove(manifest: Manifest, session: Any) -> list[Entry]:
+    """What :func:`down` would take away: all that is not gone, and what is noted as gone, is there and is the run's."""
+    return [entry for entry in manifest.entries if entry.state != GONE or _is_back(entry, manifest, session)]
+
+
+def _is_back(entry: Entry, manifest: Manifest, session: Any) -> bool:
+    if entry.kind not in resources.KINDS:
+        return False
+    try:
+        return _still(entry, session) is not None and not _is_strangers(entry, manifest, session)
+    except LaunchError:
+        # 'down' asks again, and tells why it cannot.
+        return False
+
+
 def left(manifest: Manifest, session: Any) -> list[str]:
     """Look at everything that the run ever asked for, and name what exists or runs.
 
@@ -89,7 +104,7 @@ def left(manifest: Manifest, session: Any) -> list[str]:
             continue
         if entry.facts.get("keep_alive_s") and _pool(entry, session) in _KEPT:
             found.append(f"warm pool of {entry.name}, which costs its instances until it ends by itself")
-        if state := _still(entry, session):
+        if (state := _still(entry, session)) and not (entry.state == GONE and _is_strangers(entry, manifest, session)):
             cost = f", which costs {kind.costs}" if kind.costs else ""
             found.append(f"{entry.kind} {entry.name} ({state}){cost}")
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -66,11 +67,11 @@ def check_overrides(overrides: Any) -> None:
     unknown = [name for name in overrides if name.split("::")[0] not in recipe().get()]
     require(not unknown, f"{unknown} names nothing in train.json; the bundle would refuse it. Look at the table again.")
     parser = recipe(overrides)
-    require(parser["spacing"] == [SPACING_MM] * 3, "the voxel size has one number an axis, in mm.")
-    require(parser["patch_size"] == [PATCH] * 3, "crops are 32 voxels along each of three axes.")
+    require(_equals(parser["spacing"], [SPACING_MM] * 3), "the voxel size has one number an axis, in mm.")
+    require(_equals(parser["patch_size"], [PATCH] * 3), "crops are 32 voxels along each of three axes.")
     channels, strides = parser["network_def::channels"], parser["network_def::strides"]
     require(
-        isinstance(channels, Sequence) and list(channels) == [FIRST_CHANNELS * 2**level for level in range(4)],
+        _equals(channels, [FIRST_CHANNELS * 2**level for level in range(4)]),
         "network_def is an object; '::' reaches into it. Four levels, the first of 8 channels, each twice the last.",
     )
     require(
@@ -86,10 +87,15 @@ def check_overrides(overrides: Any) -> None:
     )
 
 
+def _equals(value: Any, wanted: list[Any]) -> bool:
+    """A tuple is as good as a list; a lone number, or an expression that was not written as a list, is neither."""
+    return isinstance(value, Sequence) and list(value) == wanted
+
+
 def check_best_epoch(best: Any, training: Training) -> None:
     """Exercise: the epoch whose weights were kept, from metrics.jsonl."""
     answered(best, "the best epoch")
-    require(isinstance(best, int), "write the number of the epoch, not its record.")
+    require(isinstance(best, Integral), "write the number of the epoch, not its record.")
     dice = {
         record["epoch"]: record["val_mean_dice"]
         for record in read_metrics(training.run_dir / "metrics.jsonl")

@@ -50,7 +50,7 @@ def test_a_job_that_is_told_to_stop_queues_again_and_goes_on(
     cluster: Slurm, tiny_decathlon: Path, tmp_path: Path
 ) -> None:
     """By torchrun, to the end."""
-    models, last = tmp_path / "models", 20
+    models, last = tmp_path / "models", 60
     job = cluster.submit(
         "docs/clusters/train.sbatch",
         *knobs(tiny_decathlon, tmp_path, epochs=str(last), ckpt_dir=str(models)),

@@ -46,8 +46,9 @@ def test_a_sound_config_is_not_refused(tmp_path: Path, tiny_decathlon: Path, mon
         refusal([TRAIN], {"dataset_dir": str(tiny_decathlon)})
 
 
-def test_override_that_makes_the_recipe_small(capsys: pytest.CaptureFixture[str]) -> None:
-    check_overrides(RIGHT)
+@pytest.mark.parametrize("answer", [RIGHT, RIGHT | {"patch_size": (32, 32, 32)}], ids=["list", "tuple"])
+def test_override_that_makes_the_recipe_small(answer: dict, capsys: pytest.CaptureFixture[str]) -> None:
+    check_overrides(answer)
     assert "4 scans in, 3 regions out" in capsys.readouterr().out
 
 

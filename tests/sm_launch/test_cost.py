@@ -50,11 +50,11 @@ def test_volume_of_a_machine_without_local_disks_is_paid() -> None:
     assert train.high == pytest.approx(2 * 2 * (0.816 + 50 * 0.14 / 730))
 
 
-def test_a_volume_of_unknown_price_is_not_free(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_volume_of_unknown_price_is_said_to_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TablePrices, "volume_gb_month", lambda self: None)
     train = line(estimate(lp.plan(lp.training())), "demo-1a2b-train")
-    assert (train.low, train.high) == (None, None)
-    assert train.note == ("the price of its EBS volume in us-east-1 is unknown; an instance alone is 0.82 an hour")
+    assert train.high == pytest.approx(2 * 2 * 0.816)
+    assert train.note.endswith("; without its EBS volume of 50 GB, whose price in us-east-1 is unknown")
     assert line(estimate(lp.plan(gpu_training())), "demo-1a2b-train").high == pytest.approx(4 * PRICE)
 
 

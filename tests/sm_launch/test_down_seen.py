@@ -38,7 +38,7 @@ def content_of(user: User) -> dict[str, Any]:  # noqa: F811
 
 
 @pytest.mark.parametrize(
-    "words", [("down", RUN, "--yes"), ("ls",), ("results", RUN), ("follow", RUN), ("predict", RUN, "cases", "out")]
+    "words", [("down", RUN, "--yes"), ("results", RUN), ("follow", RUN), ("predict", RUN, "cases", "out")]
 )
 def test_credentials_of_another_account_are_refused(deployed: User, words: tuple[str, ...]) -> None:
     own = content_of(deployed)["account"]
@@ -50,6 +50,20 @@ def test_credentials_of_another_account_are_refused(deployed: User, words: tuple
     assert content_of(deployed) == before
 
 
+def test_a_run_of_another_account_is_listed_among_others(deployed: User) -> None:
+    manifest = content_of(deployed)
+    (deployed.folder / "home" / "other.json").write_text(
+        json.dumps(manifest | {"run": "other", "account": "999988887777"})
+    )
+    code, out, err = deployed.types("ls")
+    assert code == 0, err
+    lines = out.splitlines()
+    assert any(
+        line.startswith("other ") and "of account 999988887777: seen with its --aws-profile" in line for line in lines
+    )
+    assert any(line.startswith(f"{RUN} ") and "account" not in line for line in lines)
+
+
 def test_a_run_does_not_go_on_in_another_account(deployed: User) -> None:
     rewrite(deployed, account="999988887777")
     code, _, err = deployed.applies()
@@ -58,6 +72,10 @@ def test_a_run_does_not_go_on_in_another_account(deployed: User) -> None:
 
 def test_what_was_noted_as_gone_and_is_there_is_removed(deployed: User) -> None:
     rewrite(deployed, entries=[entry | {"state": GONE} for entry in content_of(deployed)["entries"]])
+    code, out, _ = deployed.types("down", RUN, "--yes", "--poll", "0.1")
+    assert code == 0
+    # What is deleted is shown before the question.
+    assert f"  endpoint         {RUN}" in out and "nothing that is not gone" not in out
     deployed.is_clean_after_down()
 
 
@@ -66,7 +84,8 @@ def test_a_strangers_thing_of_a_name_that_is_gone_is_left(deployed: User) -> Non
     client = deployed.account.session().client("sagemaker")
     container = {"Image": IMAGE, "ModelDataUrl": MODEL}
     client.create_model(ModelName=f"{RUN}-model", ExecutionRoleArn=deployed.account.role, PrimaryContainer=container)
-    deployed.types("down", RUN, "--yes", "--poll", "0.1")
+    code, out, _ = deployed.types("down", RUN, "--yes", "--poll", "0.1")
+    assert (code, "nothing is left that runs" in out) == (0, True), out
     assert client.describe_model(ModelName=f"{RUN}-model")["PrimaryContainer"]["ModelDataUrl"] == MODEL
     assert deployed.entries()["model"] == GONE
 

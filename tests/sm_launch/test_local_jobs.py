@@ -177,7 +177,7 @@ def test_a_stopped_job_leaves_nothing_running(namespaces: bool, store: FolderSto
         return [pid for pid in found if alive(pid)]
 
     result = run(
-        store, tmp_path, code, namespaces=namespaces, on_event=stop_once_up, stop=stop, kill_after=0.5,
+        store, tmp_path, code, namespaces=namespaces, on_event=stop_once_up, stop=stop, kill_after=5,
         AlgorithmSpecification={"ContainerArguments": [marker]},
     )  # fmt: skip
     assert (result.status, result.secondary_status, result.failure_reason) == ("Stopped", "Stopped", None)
@@ -193,10 +193,10 @@ def test_the_longest_runtime_ends_a_job_but_keeps_its_model(store: FolderStore, 
         signal.signal(signal.SIGTERM, lambda *_: sys.exit((base / "model" / "so_far").write_text("x") * 0))
         time.sleep(600)
     """
-    result = run(store, tmp_path, code, StoppingCondition={"MaxRuntimeInSeconds": 1})
+    result = run(store, tmp_path, code, StoppingCondition={"MaxRuntimeInSeconds": 5})
     assert (result.status, result.secondary_status) == ("Stopped", "MaxRuntimeExceeded")
     assert result.model_artifact_uri == f"{BUCKET}/out/job/output/model.tar.gz"
-    assert 1 <= result.training_seconds < 100 and result.billable_seconds == result.training_seconds
+    assert 5 <= result.training_seconds < 100 and result.billable_seconds == result.training_seconds
 
 
 def test_an_interrupted_spot_job_goes_on_from_what_it_kept(store: FolderStore, tmp_path: Path) -> None:
