@@ -8,11 +8,14 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from forked import context
 
 SECONDS = 180
+# Ports of groups that processes may make after their first, and the variable that names those that are left.
+GROUPS, SPARE_PORTS = 2, "SPARE_PORTS"
 
 
 def launched(rank: int, world_size: int, port: int, launcher: str = "torchrun") -> dict[str, str]:
@@ -25,11 +28,18 @@ def launched(rank: int, world_size: int, port: int, launcher: str = "torchrun") 
     return dict(zip(names, values, strict=True)) | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
 
 
-def free_port() -> int:
-    """A port of this machine that nothing listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that nothing listens on."""
+    with ExitStack() as stack:
+        free = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in free:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in free]
+
+
+def meet_anew() -> None:
+    """In each process: the group that is made next meets on another port, as the last one's may not be free yet."""
+    os.environ["MASTER_PORT"], _, os.environ[SPARE_PORTS] = os.environ[SPARE_PORTS].partition(" ")
 
 
 def start(
@@ -37,8 +47,8 @@ def start(
     launcher: str = "torchrun",
 ) -> list[multiprocessing.process.BaseProcess]:  # fmt: skip
     """Start ``function(*arguments)`` in each of ``world_size`` processes, with the launcher's variables and ``env``."""
-    port = free_port()
-    shared = {"BRATS_CACHE_DIR": os.environ["BRATS_CACHE_DIR"]} | (env or {})
+    port, *spare = free_ports(1 + GROUPS)
+    shared = {"BRATS_CACHE_DIR": os.environ["BRATS_CACHE_DIR"], SPARE_PORTS: " ".join(map(str, spare))} | (env or {})
     made = context()
     jobs = [
         made.Process(

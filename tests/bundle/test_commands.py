@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from forked import LEAN, run_forked, run_together
-from processes import free_port, launched
+from processes import free_ports, launched
 from tiny import make_case, save, write_decathlon
 from workflow import BUNDLE
 
@@ -62,7 +62,7 @@ def monai_bundle(
 
 def by_two(*arguments: str, cwd: Path, code: int = 0) -> list[subprocess.CompletedProcess[str]]:
     """The same command in two processes with torchrun's variables."""
-    port = free_port()
+    (port,) = free_ports(1)
     both = run_together("monai.bundle", arguments, cwd, [launched(rank, 2, port) for rank in range(2)])
     assert [done.returncode for done in both] == [code, code], "".join(done.stderr[-3000:] for done in both)
     return both

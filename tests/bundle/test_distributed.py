@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from forked import LEAN, run_forked
 from ignite.engine import Events
-from processes import start, together, wait
+from processes import meet_anew, start, together, wait
 from scripts import distributed, fsdp
 from scripts.cases import prepare_datalist
 from scripts.checkpoints import load_weights
@@ -251,9 +251,9 @@ def every_option(folder: Path, data: Path) -> None:
     options = {"ema_decay": 0.5, "clip_grad_norm": 0.5, "accumulation_steps": 2, "scale_learning_rate": "sqrt"}
     overrides = plain(data, 1, **options, **{"train::sampler::shuffle": False})
     train(folder / "whole", DDP, overrides)
-    os.environ["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) + 1)
+    meet_anew()
     train(folder / "sharded", FSDP, overrides)
-    os.environ["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) + 1)
+    meet_anew()
     distributed.start("gloo")
     state = torch.load(folder / "sharded" / "models" / "model_last.pt", weights_only=True)
     job = workflow(folder, *FSDP, **overrides)
@@ -285,7 +285,7 @@ def test_sharded_weights_average_clip_and_accumulate_as_whole_ones(data: Path, t
 def train_and_evaluate(folder: Path, overrides: dict[str, Any]) -> None:
     """In each process: both, one after the other."""
     train(folder, DDP, overrides)
-    os.environ["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) + 1)
+    meet_anew()
     run(folder, *DDP, "evaluate.json")
 
 

@@ -351,7 +351,7 @@ def test_packages_that_are_not_installed_are_named(data: Path, tmp_path: Path) -
 def test_two_processes_are_one_run(data: Path, store: Path) -> None:
     overlay = "['configs/train.json','configs/multi_gpu_train.json','configs/track/mlflow.json']"
     tiny = [word for name, value in TINY.items() for word in (f"--{name}", str(value))]
-    port = processes.free_port()
+    (port,) = processes.free_ports(1)
     both = run_together(
         "monai.bundle",
         ["run", "--config_file", overlay, "--dataset_dir", str(data), "--output_dir", str(store), "--ckpt_dir",
